@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make help` lists all.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+export RAGMACS_HOME ?= $(CURDIR)/.demo
+QUESTION := Why is my heap about twice as large as my live data?
+
+# The first Python that is new enough and can make a virtual environment.
+CHECK := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11 python3
+
+.PHONY: help demo test test-all lint bench clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(VENV)/core ## Install, index what can be reached, ask a question
+	@$(BIN)/ragmacs crawl go-gc || echo "The guide could not be read now: the answer below comes from the handbook."
+	@echo; echo '$$ ragmacs ask "$(QUESTION)"'; $(BIN)/ragmacs ask "$(QUESTION)"
+
+test: $(VENV)/dev ## Run the tests that need nothing but Python
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/dev lint ## Run every test; with CI=1 a suite that cannot run is a failure
+	$(BIN)/python -m pytest -m ""
+
+lint: $(VENV)/dev ## Check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev ## Measure extraction and retrieval on the saved pages
+	$(BIN)/python tests/bench/extraction.py
+	$(BIN)/python -m pytest -m "" -s tests/bench
+
+clean: ## Remove what was installed and what the demo indexed
+	rm -rf $(VENV) .demo
+
+$(VENV)/core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/core
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	  if "$$python" -c '$(CHECK)' 2>/dev/null; then echo "using $$(command -v "$$python")"; exec "$$python" -m venv $(VENV); fi; \
+	done; \
+	echo "No Python 3.11 or newer with venv was found. On Debian: apt install python3-venv" >&2; exit 1
