@@ -1,0 +1,1 @@
+"""SUBPROCESS: a Go package and a type become measurements."""

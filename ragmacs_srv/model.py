@@ -1,0 +1,220 @@
+"""The nouns that cross the doorways between rooms: what a page becomes on its way to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+BlockKind = Literal["paragraph", "heading", "item", "row", "code", "image"]
+Mode = Literal["hybrid", "lexical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A collection: where to start reading, and how far to go.
+
+    `allow` and `deny` are globs over whole URLs (`*` matches any characters); an empty `allow` means
+    the folders of the seeds. `depth` counts links from a seed; `max_pages` counts pages fetched.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[str, ...]
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    depth: int = 0
+    max_pages: int = 500
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What one fetch brought: a body (status 200), or the word that nothing changed (status 304, no body).
+
+    `url` is the identity under which the page is stored and cited: canonical, after redirects, with a
+    mirror undone. `fetched_from` is the address that really answered. `media_type` is what the bytes
+    are, not what the header claims; `charset` is the header's label, lower case, or "".
+    """
+
+    url: str
+    fetched_from: str
+    status: int
+    body: bytes
+    media_type: str
+    charset: str
+    etag: str
+    last_modified: str
+    fetched_at: str  # RFC 3339, UTC
+
+
+class Block(NamedTuple):
+    """A paragraph-sized part of a section: `section.text[start:end]`, markup (fence, bullet) included."""
+
+    kind: BlockKind
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The text under one heading, up to the next heading that can be linked to.
+
+    `text` is Markdown with code verbatim; quotes are substrings of it. `anchor` is "" for what stands
+    before the first heading. `heading` is the path from the page title down.
+    """
+
+    url: str
+    anchor: str
+    heading: tuple[str, ...]
+    text: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def link(self) -> str:
+        return link(self.url, self.anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One document, extracted: its sections in reading order and the links it offers a crawler."""
+
+    url: str
+    title: str
+    sections: tuple[Section, ...]
+    links: tuple[str, ...] = ()
+    author: str = ""
+    date: str = ""
+    marked: bool = True  # the content element was marked up (article, main); else it had to be guessed
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a section small enough to embed: `section.text[start:end] == text`."""
+
+    id: str
+    url: str
+    anchor: str
+    heading: tuple[str, ...]
+    text: str
+    start: int
+    end: int
+
+    @property
+    def passage(self) -> str:
+        """The text as it is embedded and indexed: the heading path in front."""
+        return " > ".join(self.heading) + "\n" + self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A section that answers a query, with the window of it that does: `section.text[start:end]`.
+
+    `chunks` are those of its chunks that were found, best first, each with its score. Scores are
+    comparable within one search only.
+    """
+
+    section: Section
+    chunks: tuple[tuple[Chunk, float], ...]
+    start: int
+    end: int
+    title: str
+    collection: str
+    fetched_at: str
+    fetched_from: str
+
+    @property
+    def text(self) -> str:
+        return self.section.text[self.start : self.end]
+
+    @property
+    def score(self) -> float:
+        return self.chunks[0][1]
+
+    def as_json(self) -> dict[str, Any]:
+        """One of the `results` of a search, on every transport."""
+        section = self.section
+        return {
+            "url": section.url,
+            "anchor": section.anchor,
+            "link": section.link,
+            "title": self.title,
+            "heading": list(section.heading),
+            "text": self.text,
+            "score": round(self.score, 4),
+            "collection": self.collection,
+            "fetched_at": self.fetched_at,
+            **_mirrored(section.url, self.fetched_from),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where claim `[n]` can be opened; `quote` is a verbatim substring of that section."""
+
+    n: int
+    url: str
+    anchor: str
+    title: str
+    heading: tuple[str, ...]
+    quote: str
+    fetched_at: str
+    fetched_from: str
+
+    @property
+    def link(self) -> str:
+        return link(self.url, self.anchor)
+
+    def as_json(self) -> dict[str, Any]:
+        """One of the `citations` of an answer, on every transport."""
+        return {
+            "n": self.n,
+            "url": self.url,
+            "anchor": self.anchor,
+            "link": self.link,
+            "title": self.title,
+            "heading": list(self.heading),
+            "quote": self.quote,
+            "fetched_at": self.fetched_at,
+            **_mirrored(self.url, self.fetched_from),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose every `[n]` is one of `citations`.
+
+    `uncovered` names the words of the question that nothing found speaks of. `model` is "" for an
+    extractive answer. `notes` are for the reader: what was degraded, dropped, or could be done next.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    mode: Mode
+    confidence: float
+    abstained: bool = False
+    uncovered: tuple[str, ...] = ()
+    model: str = ""
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as every transport gives it."""
+        return {
+            "answer": self.text,
+            "citations": [citation.as_json() for citation in self.citations],
+            "mode": self.mode,
+            "confidence": self.confidence,
+            "abstained": self.abstained,
+            "uncovered": list(self.uncovered),
+            "model": self.model,
+            "notes": list(self.notes),
+        }
+
+
+def _mirrored(url: str, fetched_from: str) -> dict[str, str]:
+    """Where a page really came from, told only when that is not its address."""
+    return {} if fetched_from in {"", url} else {"fetched_from": fetched_from}
+
+
+def link(url: str, anchor: str) -> str:
+    """The address that opens at the heading."""
+    return f"{url}#{anchor}" if anchor else url

@@ -1,0 +1,1 @@
+"""STDIO and SOCKETS: the same work for every client."""

@@ -1,0 +1,275 @@
+"""Configuration from four places, later ones winning: defaults, TOML, environment, flags.
+
+Names map one to one: `[llm] model` is `RAGMACS_LLM_MODEL` is the flag key `llm.model`. An unknown name is
+an error that offers the nearest known one. Secrets are never settings: see `llm_key`. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import subprocess
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import SettingsError
+
+NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_DEBUG"}
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where state lives; RAGMACS_HOME puts all of it into one folder, else the XDG folders hold it."""
+
+    config: Path  # config.toml and sources/*.toml, written by the user only
+    data: Path  # the store: crawl.db and the generations
+    cache: Path  # can be deleted at any time
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def sources(self) -> Path:
+        return self.config / "sources"
+
+    @property
+    def store(self) -> Path:
+        return self.data / "store"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How questions find sections."""
+
+    mode: Literal["hybrid", "lexical"] = "hybrid"
+    limit: int = 8  # results of `ragmacs search`
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedSettings:
+    """Which model turns text into vectors."""
+
+    model: str = "all-MiniLM-L6-v2"  # its name on the hub; looked for on this machine only
+    path: str = ""  # a sentence-transformers folder; wins over `model`
+    threads: int = 0  # 0: as many as there are cores
+
+
+@dataclass(frozen=True, slots=True)
+class LLMSettings:
+    """An OpenAI-compatible server that writes the answers; none: answers are extracted."""
+
+    base_url: str = ""  # for example http://127.0.0.1:11434/v1
+    model: str = ""
+    key_command: str = ""  # prints the API key; RAGMACS_LLM_KEY wins
+    max_tokens: int = 800
+    timeout: float = 120.0  # seconds between two tokens; a laptop may take that long to read the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """What an answer may cost the reader, and the LLM."""
+
+    max_chars: int = 1000  # an extractive answer
+    context_chars: int = 12000  # passages shown to the LLM
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """The few ways to widen the network rules; no flag of a tool and no page can."""
+
+    allow: tuple[str, ...] = ()  # exact origins, for example http://127.0.0.1:8080
+    mirror: tuple[str, ...] = ()  # FROM=TO origins: fetched from TO, known and cited as FROM
+    proxy: str = ""
+    ca_file: str = ""
+    delay: float = 1.0  # seconds between two requests to one public origin
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `app` builds from. `origins` says where each value that is no default came from."""
+
+    folders: Folders
+    search: SearchSettings = field(default_factory=SearchSettings)
+    embed: EmbedSettings = field(default_factory=EmbedSettings)
+    llm: LLMSettings = field(default_factory=LLMSettings)
+    answer: AnswerSettings = field(default_factory=AnswerSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[tuple[str, object, str]]:
+        """(key, value, origin) of every setting, in the order they are declared."""
+        for key in _types():
+            section, name = key.split(".")
+            yield key, getattr(getattr(self, section), name), self.origins.get(key, "default")
+
+
+SECTIONS: Mapping[str, type] = {
+    "search": SearchSettings,
+    "embed": EmbedSettings,
+    "llm": LLMSettings,
+    "answer": AnswerSettings,
+    "network": NetworkSettings,
+}
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings that ENVIRON and the configuration file it leads to give; FLAGS ("llm.model") win.
+
+    Raises SettingsError for a file that cannot be read, an unknown name, or a value of the wrong type.
+    """
+    where = folders(environ)
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for origin, key, raw in (
+        *_from_file(where.config_file),
+        *_from_environ(environ),
+        *(("flag", key, raw) for key, raw in (flags or {}).items() if raw is not None),
+    ):
+        values[key] = _convert(key, raw, origin)
+        origins[key] = origin
+    sections = {name: cls(**_of(name, values)) for name, cls in SECTIONS.items()}
+    return Settings(where, **sections, origins=origins)
+
+
+def folders(environ: Mapping[str, str]) -> Folders:
+    """RAGMACS_HOME if set, else the XDG base directories."""
+    if home := environ.get("RAGMACS_HOME"):
+        base = Path(home).expanduser().absolute()
+        return Folders(base, base, base / "cache")
+    user = Path(environ.get("HOME") or Path.home())
+
+    def xdg(variable: str, default: str) -> Path:
+        return Path(environ.get(variable) or user / default) / "ragmacs"
+
+    return Folders(
+        xdg("XDG_CONFIG_HOME", ".config"), xdg("XDG_DATA_HOME", ".local/share"), xdg("XDG_CACHE_HOME", ".cache")
+    )
+
+
+def llm_key(llm: LLMSettings, environ: Mapping[str, str]) -> str:
+    """The API key: RAGMACS_LLM_KEY, else what `key_command` prints, else none."""
+    if key := environ.get("RAGMACS_LLM_KEY"):
+        return key
+    if not llm.key_command:
+        return ""
+    try:
+        done = subprocess.run(shlex.split(llm.key_command), capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        raise SettingsError(f"[llm] key_command failed: {type(exc).__name__}", hint="run it in a shell") from exc
+    return done.stdout.strip()
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint that offers the known name NAME was probably meant to be."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(known)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; raises SettingsError naming file and line."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise SettingsError(f"{path}: {exc}", hint="correct the file, or move it away") from exc
+
+
+def _types() -> dict[str, object]:
+    return {
+        f"{section}.{item.name}": typing.get_type_hints(cls)[item.name]
+        for section, cls in SECTIONS.items()
+        for item in fields(cls)
+    }
+
+
+def _of(section: str, values: Mapping[str, object]) -> dict[str, Any]:
+    return {key.split(".")[1]: value for key, value in values.items() if key.startswith(section + ".")}
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, str, object]]:
+    try:
+        tables = read_toml(path)
+    except FileNotFoundError:
+        return
+    for section, table in tables.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            raise SettingsError(f"{path}: unknown table [{section}]", hint=nearest(section, list(SECTIONS)))
+        for name, raw in table.items():
+            yield str(path), _known(f"{section}.{name}", str(path)), raw
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
+    variables = {f"RAGMACS_{key.replace('.', '_').upper()}": key for key in _types()}
+    for name, raw in environ.items():
+        if not name.startswith("RAGMACS_") or name in NOT_SETTINGS:
+            continue
+        if name not in variables:
+            raise SettingsError(f"unknown variable {name}", hint=nearest(name, [*variables, *sorted(NOT_SETTINGS)]))
+        yield f"${name}", variables[name], raw
+
+
+def _known(key: str, origin: str) -> str:
+    if key in _types():
+        return key
+    if key.rpartition(".")[2] in {"key", "api_key", "token", "password"}:
+        raise SettingsError(f"{origin}: {key} looks like a secret", hint="set RAGMACS_LLM_KEY or [llm] key_command")
+    raise SettingsError(f"{origin}: unknown key {key}", hint=nearest(key, list(_types())))
+
+
+def _convert(key: str, raw: object, origin: str) -> object:
+    """RAW as the type that KEY declares; text from the environment is read as that type."""
+    kind = _types()[key]
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    try:
+        if choices:
+            if raw in choices:
+                return raw
+            raise ValueError("one of " + ", ".join(map(str, choices)))
+        if isinstance(kind, types.GenericAlias):  # tuple[str, ...]
+            return _strings(raw)
+        return _scalar(typing.cast(type, kind), raw)
+    except ValueError as exc:
+        raise SettingsError(
+            f"{origin}: {key} = {raw!r} must be {exc}", hint="ragmacs config shows all settings"
+        ) from exc
+
+
+def _strings(raw: object) -> tuple[str, ...]:
+    if isinstance(raw, str):
+        return tuple(part for part in raw.replace(",", " ").split() if part)
+    if isinstance(raw, list | tuple) and all(isinstance(part, str) for part in raw):
+        return tuple(raw)
+    raise ValueError("a list of strings")
+
+
+def _scalar(kind: type, raw: object) -> object:
+    if isinstance(raw, bool):
+        raise ValueError(_article(kind))
+    if kind in (int, float):
+        if not isinstance(raw, str | int | float) or (kind is int and isinstance(raw, float)):
+            raise ValueError(_article(kind))
+        try:
+            number = kind(raw)
+        except ValueError:
+            raise ValueError(_article(kind)) from None
+        if not 0 <= number < float("inf"):
+            raise ValueError("zero or more")
+        return number
+    if not isinstance(raw, str):
+        raise ValueError(_article(kind))
+    return raw
+
+
+def _article(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "a string"}[kind]
