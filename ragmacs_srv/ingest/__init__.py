@@ -1,0 +1,1 @@
+"""NETWORK and files: an address becomes a page, its sections, its chunks."""
