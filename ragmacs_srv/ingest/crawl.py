@@ -1,0 +1,99 @@
+"""Which address next, and which never: the frontier of a crawl. Pure; it neither fetches nor stores."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..errors import AddressRefused
+from ..model import Source
+from .sources import in_scope
+from .urls import canonical
+
+MAX_SEGMENTS = 16
+MAX_VARIANTS = 50  # query strings of one path: a calendar or a faceted search, not fifty documents
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """An address to read, and how many links it is away from a seed."""
+
+    url: str
+    depth: int
+
+
+class Frontier:
+    """The addresses of one crawl, nearest first; iterate to take them, `add` what a page links to.
+
+    Every address is given out once. `max_pages` counts what is given out; `cut` is how many more there
+    were then. `refused` holds, with the reason, what a seed or a link asked for and never gets.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._queue: deque[Visit] = deque()
+        self._met: set[str] = set()
+        self._variants: Counter[str] = Counter()
+        self.taken = 0
+        self.refused: dict[str, str] = {}
+        for seed in source.seeds:
+            self._meet(seed, 0)
+
+    def __iter__(self) -> Iterator[Visit]:
+        while self._queue and self.taken < self._source.max_pages:
+            self.taken += 1
+            yield self._queue.popleft()
+
+    @property
+    def cut(self) -> int:
+        """How many addresses the page limit left unread."""
+        return len(self._queue)
+
+    @property
+    def total(self) -> int:
+        """How many addresses will have been taken, as far as is known now."""
+        return min(self.taken + len(self._queue), self._source.max_pages)
+
+    def add(self, links: Iterable[str], depth: int) -> None:
+        """Meet the LINKS of a page that is DEPTH away from a seed."""
+        if depth < self._source.depth:
+            for link in links:
+                self._meet(link, depth + 1)
+
+    def met(self, url: str) -> bool:
+        """Whether URL was, or will be, given out; from now on it counts as met."""
+        known = url in self._met
+        self._met.add(url)
+        return known
+
+    def _meet(self, address: str, depth: int) -> None:
+        try:
+            url = canonical(address)
+        except AddressRefused as exc:
+            if depth == 0:
+                self.refused[address] = exc.message
+            return
+        if self.met(url):
+            return
+        if reason := self._reason_against(url):
+            if depth == 0 or not reason.startswith("outside"):
+                self.refused[url] = reason
+            return
+        self._queue.append(Visit(url, depth))
+
+    def _reason_against(self, url: str) -> str:
+        return in_scope(self._source, url) or self._trap(url)
+
+    def _trap(self, url: str) -> str:
+        """Why URL looks like one of endlessly many, or ""."""
+        parts = urlsplit(url)
+        segments = Counter(segment for segment in parts.path.split("/") if segment)
+        if segments.total() > MAX_SEGMENTS or max(segments.values(), default=0) > 3:
+            return "looks like a crawler trap: the path repeats itself or is very deep"
+        if parts.query:
+            self._variants[parts.path] += 1
+            if self._variants[parts.path] > MAX_VARIANTS:
+                return f"looks like a crawler trap: more than {MAX_VARIANTS} query strings for {parts.path}"
+        return ""
