@@ -1,0 +1,1 @@
+"""DISK and MODEL: chunks become hits."""

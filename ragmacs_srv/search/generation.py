@@ -1,0 +1,426 @@
+"""What readers see: `gen-N/`, written aside, renamed when whole, and never changed after.
+
+A generation holds `text.db` (pages, sections, chunks and their full-text index), `dense.faiss` (row i is
+the vector of chunk i + 1; absent in one made without a model) and MANIFEST, which names everything that
+must fit together and the SHA-256 of every file. A reader holds a shared lock on the MANIFEST it opened;
+the writer removes old generations that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import IndexCorrupt, IndexMismatch, NotIndexed
+from ..model import Block, Chunk, Hit, Section
+from . import vectors
+from .database import mapped
+from .embed import sha256
+from .store import StoredPage, passage_hash
+from .terms import terms
+
+FORMAT = 1
+REBUILD = "ragmacs reindex"
+TEXT, DENSE, MANIFEST = "text.db", "dense.faiss", "MANIFEST"
+
+SCHEMA = (
+    "CREATE TABLE pages (id INTEGER PRIMARY KEY, url TEXT UNIQUE, title TEXT, fetched_at TEXT, fetched_from TEXT)",
+    "CREATE TABLE members (collection TEXT, page INTEGER, PRIMARY KEY (collection, page)) WITHOUT ROWID",
+    "CREATE TABLE sections (id INTEGER PRIMARY KEY, page INTEGER, anchor TEXT, heading TEXT, text TEXT, blocks TEXT)",
+    "CREATE INDEX sections_page ON sections (page)",
+    "CREATE TABLE chunks (id INTEGER PRIMARY KEY, key TEXT, section INTEGER, start INTEGER, stop INTEGER)",
+    # The terms come from terms.terms, so FTS5 must only split at spaces; "content=''": the text is in `sections`.
+    "CREATE VIRTUAL TABLE lexicon USING fts5(terms, content='',"
+    " tokenize=\"unicode61 remove_diacritics 0 tokenchars './:_'\")",
+    "CREATE VIRTUAL TABLE vocabulary USING fts5vocab(lexicon, 'row')",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation was made from, and by what."""
+
+    number: int
+    revision: str  # a hash of all pages, chunks and collections in it
+    created: str
+    chunker: str
+    pages: int
+    sections: int
+    chunks: int
+    collections: dict[str, int]  # name to number of pages
+    files: dict[str, str]  # name to SHA-256
+    model: str = ""  # a name for people; "" without vectors
+    model_key: str = ""
+    numeric: str = "exact"  # engines whose vectors agree to the last digits may share an index
+    dim: int = 0
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """The vectors of a generation; `rows` gives one unit vector per passage hash, in the order given."""
+
+    model: str
+    key: str
+    dim: int
+    rows: Callable[[Sequence[str]], Iterator[NDArray[np.float32]]]
+
+
+class Generation:
+    """One generation, opened for reading; it stays readable while newer ones are made."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open FOLDER; raises IndexCorrupt when a file is not what was written, IndexMismatch for another format."""
+        self.folder = folder
+        self._lock = _hold(folder)
+        try:
+            self.manifest = _read_manifest(folder)
+            for problem in _damage(folder, self.manifest):
+                raise IndexCorrupt(problem, hint=REBUILD)
+            with mapped():
+                self._db = sqlite3.connect(f"file:{folder / TEXT}?immutable=1", uri=True, check_same_thread=False)
+            dense = folder / DENSE
+            self.vectors: vectors.VectorIndex | None = vectors.FlatIndex(dense) if self.manifest.model_key else None
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def __enter__(self) -> Generation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+    def lexical(self, query: Sequence[str], k: int, collections: Sequence[str] = ()) -> list[tuple[int, float]]:
+        """Up to K (chunk id, BM25 score), best first, of the chunks that hold any of the QUERY's terms."""
+        if not query:
+            return []
+        match = " OR ".join(f'"{term}"' for term in dict.fromkeys(query))
+        sql = (
+            f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} ORDER BY 2 DESC, 1"
+        )
+        return [(row[0], row[1]) for row in self._rows(sql + " LIMIT ?", match, *collections, k)]
+
+    def dense(self, query: NDArray[np.float32], k: int, collections: Sequence[str] = ()) -> list[tuple[int, float]]:
+        """Up to K (chunk id, cosine), best first; nothing in a generation without vectors."""
+        if self.vectors is None:
+            return []
+        among = self._ids(collections) - 1 if collections else None
+        rows, scores = self.vectors.search(query, k, among)
+        return [(int(row) + 1, float(score)) for row, score in zip(rows, scores, strict=True)]
+
+    def frequency(self, term: str) -> int:
+        """How many chunks hold TERM."""
+        return next((int(row[0]) for row in self._rows("SELECT doc FROM vocabulary WHERE term = ?", term)), 0)
+
+    def hits(self, scored: Iterable[tuple[int, float]], collections: Sequence[str] = ()) -> list[Hit]:
+        """The sections that the given chunks stand in, each once, in the order of its best chunk."""
+        found: dict[int, list[tuple[Chunk, float]]] = {}
+        for chunk, score in scored:
+            section, at = self._chunk(chunk)
+            found.setdefault(section, []).append((at, score))
+        return [self._hit(section, chunks, collections) for section, chunks in found.items()]
+
+    def sections(self, url: str) -> list[Section]:
+        """The sections of the page at URL in reading order; none for an unknown page."""
+        sql = (
+            "SELECT p.url, s.anchor, s.heading, s.text, s.blocks FROM pages p JOIN sections s ON s.page = p.id"
+            " WHERE p.url = ? ORDER BY s.id"
+        )
+        return [_section(row) for row in self._rows(sql, url)]
+
+    def pages(self, collection: str) -> list[tuple[str, str, str]]:
+        """(url, title, fetched_at) of every page of COLLECTION, by address."""
+        sql = "SELECT url, title, fetched_at FROM pages JOIN members ON page = id WHERE collection = ? ORDER BY url"
+        return [(row[0], row[1], row[2]) for row in self._rows(sql, collection)]
+
+    def check_collections(self, names: Sequence[str]) -> None:
+        """Raise NotIndexed for a collection that is not in here."""
+        for name in names:
+            if name not in self.manifest.collections:
+                known = ", ".join(self.manifest.collections) or "none"
+                raise NotIndexed(f"no pages of {name!r} (indexed: {known})", hint=f"ragmacs crawl {name}")
+
+    def _ids(self, collections: Sequence[str]) -> NDArray[np.int64]:
+        sql = f"SELECT id AS rowid FROM chunks WHERE 1 {_scope(collections)}"
+        return np.array([row[0] for row in self._rows(sql.replace("rowid IN", "id IN"), *collections)], np.int64)
+
+    def _chunk(self, number: int) -> tuple[int, Chunk]:
+        sql = (
+            "SELECT s.id, c.key, p.url, s.anchor, s.heading, substr(s.text, c.start + 1, c.stop - c.start), c.start,"
+            " c.stop FROM chunks c JOIN sections s ON s.id = c.section JOIN pages p ON p.id = s.page WHERE c.id = ?"
+        )
+        section, key, url, anchor, heading, text, start, stop = next(self._rows(sql, number))
+        return section, Chunk(key, url, anchor, tuple(json.loads(heading)), text, start, stop)
+
+    def _hit(self, section: int, chunks: Sequence[tuple[Chunk, float]], collections: Sequence[str]) -> Hit:
+        sql = (
+            "SELECT p.url, s.anchor, s.heading, s.text, s.blocks, p.title, p.fetched_at, p.fetched_from, p.id"
+            " FROM sections s JOIN pages p ON p.id = s.page WHERE s.id = ?"
+        )
+        *text, title, at, source, page = next(self._rows(sql, section))
+        member = [row[0] for row in self._rows("SELECT collection FROM members WHERE page = ? ORDER BY 1", page)]
+        collection = next((name for name in member if not collections or name in collections), "")
+        best = chunks[0][0]
+        return Hit(_section(text), tuple(chunks), best.start, best.end, title, collection, at, source)
+
+    def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        with mapped():
+            yield from self._db.execute(sql, values).fetchall()
+
+
+def current(folder: Path) -> Generation | None:
+    """The newest generation under FOLDER, opened; None when nothing was ever published."""
+    while numbers := _numbers(folder):
+        try:
+            return Generation(folder / _name(numbers[-1]))
+        except FileNotFoundError:  # the writer removed it while we looked: a newer one is there
+            continue
+    return None
+
+
+def publish(
+    folder: Path,
+    pages: Iterable[StoredPage],
+    *,
+    revision: str,
+    chunker: str,
+    created: str,
+    dense: Dense | None,
+) -> Manifest:
+    """Write the next generation under FOLDER and make it current; older ones nobody reads are removed."""
+    number = (_numbers(folder) or [0])[-1] + 1
+    aside = folder / (_name(number) + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    with mapped():
+        aside.mkdir(parents=True, mode=0o700)
+    try:
+        manifest = _write(aside, pages, dense, number=number, revision=revision, chunker=chunker, created=created)
+        with mapped():
+            aside.rename(folder / _name(number))
+            _sync(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    prune(folder)
+    return manifest
+
+
+def prune(folder: Path) -> None:
+    """Remove generations that are neither current nor held by a reader, and what a killed writer left."""
+    for stale in folder.glob("gen-*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    for number in _numbers(folder)[:-1]:
+        path = folder / _name(number)
+        try:
+            fd = os.open(path / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.rename(path.with_suffix(".tmp")), ignore_errors=True)
+        except BlockingIOError:
+            pass  # somebody still reads it; the next publish tries again
+        finally:
+            os.close(fd)
+
+
+def newest_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the newest generation, its files unread; None when there is none or it is damaged."""
+    try:
+        return _read_manifest(folder / _name(_numbers(folder)[-1]))
+    except (IndexError, OSError, IndexCorrupt, IndexMismatch):
+        return None
+
+
+def problems(folder: Path) -> Iterator[str]:
+    """What is wrong with the generations under FOLDER: every file against its SHA-256."""
+    for number in _numbers(folder):
+        yield from _problems(folder / _name(number))
+
+
+def damaged(folder: Path) -> list[Path]:
+    """The generations under FOLDER that are not what was written."""
+    paths = [folder / _name(number) for number in _numbers(folder)]
+    return [path for path in paths if any(_problems(path))]
+
+
+def _problems(path: Path) -> Iterator[str]:
+    try:
+        yield from _damage(path, _read_manifest(path))
+    except (IndexCorrupt, IndexMismatch) as exc:
+        yield exc.message
+    except FileNotFoundError:
+        yield f"{path.name}: MANIFEST is missing"
+
+
+def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, **names: Any) -> Manifest:
+    with mapped():
+        passages, counts, collections = _write_text(aside / TEXT, pages)
+    if dense is not None:
+        vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows(passages)))
+    model: dict[str, Any] = {"model": dense.model, "model_key": dense.key, "dim": dense.dim} if dense else {}
+    with mapped():
+        files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
+        manifest = Manifest(**names, **model, **counts, collections=collections, files=files)
+        (aside / MANIFEST).write_text(_signed(manifest), "utf-8")
+        for path in (*aside.iterdir(), aside):
+            _sync(path)
+    return manifest
+
+
+def _write_text(path: Path, pages: Iterable[StoredPage]) -> tuple[list[str], dict[str, Any], dict[str, int]]:
+    """Write text.db; returns the passage hash of every chunk in order, the counts, and pages by collection."""
+    passages: list[str] = []
+    counts, collections = Counter(pages=0, sections=0, chunks=0), Counter[str]()
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("BEGIN")
+        for statement in SCHEMA:
+            db.execute(statement)
+        for stored in pages:
+            passages += _write_page(db, stored, counts)
+            collections.update(stored.collections)
+        db.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+        db.execute("COMMIT")
+    finally:
+        db.close()
+    return passages, dict(counts), dict(sorted(collections.items()))
+
+
+def _write_page(db: sqlite3.Connection, stored: StoredPage, counts: Counter[str]) -> Iterator[str]:
+    """Insert a page with its sections and chunks; yields the passage hash of every chunk."""
+    page = stored.page
+    counts["pages"] += 1
+    number = counts["pages"]
+    db.execute(
+        "INSERT INTO pages VALUES (?, ?, ?, ?, ?)",
+        (number, page.url, page.title, stored.fetched_at, stored.fetched_from),
+    )
+    db.executemany("INSERT INTO members VALUES (?, ?)", [(name, number) for name in stored.collections])
+    for section, chunks in zip(page.sections, stored.chunks, strict=True):
+        counts["sections"] += 1
+        heading, blocks = json.dumps(section.heading), json.dumps(section.blocks)
+        row = (counts["sections"], number, section.anchor, heading, section.text, blocks)
+        db.execute("INSERT INTO sections VALUES (?, ?, ?, ?, ?, ?)", row)
+        for chunk in chunks:
+            counts["chunks"] += 1
+            place = (counts["chunks"], chunk.id, counts["sections"], chunk.start, chunk.end)
+            db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", place)
+            db.execute("INSERT INTO lexicon (rowid, terms) VALUES (?, ?)", (counts["chunks"], _index_terms(chunk)))
+            yield passage_hash(chunk)
+
+
+def _batches(rows: Iterator[NDArray[np.float32]], size: int = 1024) -> Iterator[NDArray[np.float32]]:
+    while batch := list(itertools.islice(rows, size)):
+        yield np.stack(batch)
+
+
+def _index_terms(chunk: Chunk) -> str:
+    """The chunk's terms, its heading path twice: a heading says what the words below are about."""
+    heading = terms(" ".join(chunk.heading))
+    return " ".join([*terms(chunk.text), *heading, *heading])
+
+
+def _signed(manifest: Manifest) -> str:
+    """The manifest as JSON, its own checksum in the last line."""
+    text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
+    return text + hashlib.sha256(text.encode()).hexdigest() + "\n"
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        text = (folder / MANIFEST).read_text("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    body, _, checksum = text.removesuffix("\n").rpartition("\n")
+    if hashlib.sha256((body + "\n").encode()).hexdigest() != checksum or not text.endswith("\n"):
+        raise IndexCorrupt(f"{folder.name}: MANIFEST is not what was written", hint=REBUILD)
+    fields = json.loads(body)
+    if fields["format"] != FORMAT:
+        message = f"{folder.name} has format {fields['format']}, this ragmacs reads {FORMAT}"
+        raise IndexMismatch(message, hint=REBUILD if fields["format"] < FORMAT else "upgrade ragmacs-srv")
+    return Manifest(**fields)
+
+
+def _damage(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """What differs between the files in FOLDER and those that were written."""
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            yield f"{folder.name}: {name} is missing"
+        elif sha256(path) != digest:
+            yield f"{folder.name}: {name} is not what was written (SHA-256 differs)"
+
+
+def _hold(folder: Path) -> int:
+    """A descriptor with a shared lock on the generation, which keeps the writer from removing it.
+
+    Raises FileNotFoundError when the generation is gone, IndexCorrupt when only its MANIFEST is.
+    """
+    try:
+        fd = os.open(folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if folder.is_dir():
+            raise IndexCorrupt(f"{folder.name}: MANIFEST is missing", hint=REBUILD) from None
+        raise
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    if not folder.is_dir():  # removed between open and lock
+        os.close(fd)
+        raise FileNotFoundError(folder)
+    return fd
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers of the generations under FOLDER, ascending."""
+    names = (path.name.removeprefix("gen-") for path in folder.glob("gen-*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _name(number: int) -> str:
+    return f"gen-{number:06}"
+
+
+def _scope(collections: Sequence[str]) -> str:
+    """The SQL condition that keeps the chunks of COLLECTIONS; theirs are the values."""
+    if not collections:
+        return ""
+    marks = ", ".join("?" * len(collections))
+    return (
+        "AND rowid IN (SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section"
+        f" JOIN members m ON m.page = s.page WHERE m.collection IN ({marks}))"
+    )
+
+
+def _section(row: Sequence[Any]) -> Section:
+    url, anchor, heading, text, blocks = row
+    spans = tuple(Block(*block) for block in json.loads(blocks))
+    return Section(url, anchor, tuple(json.loads(heading)), text, spans)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,137 @@
+"""A question becomes hits: lexical and dense candidates, fused, gathered by section; lexical alone without vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import RagmacsError
+from ..model import Hit, Mode
+from .embed import Embedder
+from .generation import Generation
+from .terms import content_words, terms
+
+CANDIDATES = 60  # from each side: the right section is among them for every question we measured
+LEXICAL_SHARE = 0.5
+JOINED = 20  # of the best chunks, those of one section are shown as one window
+WINDOW = 1600  # characters that such a window may have
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Hits, best first, and how they were found.
+
+    `reason` says why a hybrid search fell back to lexical, or is "". `confidence` is the share of the
+    question, weighted by how rare its words are, that the best hits speak of (0 to 1); `uncovered` are
+    the words of the question that stand nowhere in what was searched.
+    """
+
+    hits: tuple[Hit, ...]
+    mode: Mode
+    reason: str
+    confidence: float
+    uncovered: tuple[str, ...]
+    generation: int
+
+
+def search(
+    generation: Generation,
+    embedder: Embedder | None,
+    question: str,
+    *,
+    k: int,
+    collections: Sequence[str] = (),
+    reason: str = "",
+) -> Results:
+    """The K sections that answer QUESTION best.
+
+    Without EMBEDDER, or with vectors of another model, the search is lexical; REASON then says why.
+    Raises NotIndexed for a collection that is not in GENERATION.
+    """
+    generation.check_collections(collections)
+    lexical = generation.lexical(terms(question), CANDIDATES, collections)
+    dense: list[tuple[int, float]] = []
+    if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
+        try:
+            dense = generation.dense(embedder.embed([question])[0], CANDIDATES, collections)
+        except RagmacsError as exc:
+            reason = exc.message
+    scored = fuse(lexical, dense) if dense else normalised(lexical)
+    least = scored[:JOINED][-1][1] if scored else 0.0
+    hits = [widened(hit, least) for hit in generation.hits(scored, collections)[:k]]
+    weights = word_weights(generation, question)
+    return Results(
+        tuple(hits),
+        "hybrid" if dense else "lexical",
+        "" if dense else reason,
+        coverage(weights, [" ".join((*hit.section.heading, hit.text)) for hit in hits[:5]]),
+        tuple(word for word in weights if not any(map(generation.frequency, terms(word)))),
+        generation.manifest.number,
+    )
+
+
+def fuse(lexical: Sequence[tuple[int, float]], dense: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Both candidate lists as one, best first: the mean of the scores, each list's scaled to 0..1.
+
+    The best lexical candidate keeps a place in the top three: a rare identifier that only it knows would
+    otherwise drown among near neighbours.
+    """
+    sides = dict(normalised(lexical)), dict(normalised(dense))
+    shares = LEXICAL_SHARE, 1 - LEXICAL_SHARE
+    ids = dict.fromkeys([*sides[0], *sides[1]])
+    fused = [(key, sum(share * side.get(key, 0.0) for share, side in zip(shares, sides, strict=True))) for key in ids]
+    fused.sort(key=lambda pair: -pair[1])
+    return _guarantee(fused, lexical[0][0], place=3) if lexical else fused
+
+
+def normalised(scored: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The scores scaled to 0 (the least of them) .. 1 (the best), so that two kinds of score can be added."""
+    if not scored:
+        return []
+    least, best = min(score for _, score in scored), max(score for _, score in scored)
+    return [(key, (score - least) / (best - least) if best > least else 1.0) for key, score in scored]
+
+
+def widened(hit: Hit, least: float) -> Hit:
+    """HIT with its window grown over its other chunks that score at least LEAST, while it stays readable."""
+    start, end = hit.start, hit.end
+    for chunk, score in hit.chunks[1:]:
+        first, last = min(start, chunk.start), max(end, chunk.end)
+        if score >= least and last - first <= WINDOW:
+            start, end = first, last
+    return replace(hit, start=start, end=end)
+
+
+def word_weights(generation: Generation, question: str) -> Mapping[str, float]:
+    """The content words of QUESTION with how much each says: its inverse document frequency."""
+    total = generation.manifest.chunks
+    return {
+        word: math.log(1 + total / (1 + max(map(generation.frequency, terms(word)), default=0)))
+        for word in content_words(question)
+    }
+
+
+def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
+    """The weighted share of the words that stand in any of PASSAGES, 0 to 1."""
+    found = {term for passage in passages for term in terms(passage)}
+    covered = sum(weight for word, weight in weights.items() if found.intersection(terms(word)))
+    return covered / sum(weights.values()) if weights else 0.0
+
+
+def _guarantee(fused: list[tuple[int, float]], first: int, *, place: int) -> list[tuple[int, float]]:
+    at = next(n for n, (key, _) in enumerate(fused) if key == first)
+    if at < place:
+        return fused
+    moved = (first, fused[place - 1][1])
+    return [*fused[: place - 1], moved, *fused[place - 1 : at], *fused[at + 1 :]]
+
+
+def _mismatch(generation: Generation, embedder: Embedder) -> str:
+    """Why GENERATION's vectors cannot be compared with EMBEDDER's, or ""."""
+    made = generation.manifest
+    if not made.model_key:
+        return "the index holds no vectors yet; run: ragmacs reindex"
+    if made.model_key != embedder.key:
+        return f"the index was made with {made.model} {made.model_key}, not {embedder.key}; run: ragmacs reindex"
+    return ""

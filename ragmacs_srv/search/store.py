@@ -1,0 +1,452 @@
+"""The truth on disk: `crawl.db`, one SQLite file that one writer at a time opens.
+
+Every row carries a hash of itself, so that a flipped byte is noticed and never published. What readers
+see is a generation made from it (`generation.py`). Rollback journal, never WAL: the SQLite that many
+Pythons link has the WAL-reset bug (fixed in 3.51.3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import IndexCorrupt
+from ..model import Block, Chunk, Page, Response, Section, Source
+from .database import REPAIR, TABLES, columns, connect, fresh, mapped, migrate, schema, seal, seal_cells, take_lock
+
+CRAWL_DB = "crawl.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What is known of a page that has been read: enough to ask for it conditionally, and to crawl on."""
+
+    etag: str
+    last_modified: str
+    body_hash: str
+    chunker: str
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one address in the last crawl that met it.
+
+    `status` is new, changed, unchanged, alias, failed, refused or gone; `page` is the address of the page
+    that holds its text ("" when none does), another one for an alias or a redirect.
+    """
+
+    collection: str
+    url: str
+    status: str
+    page: str
+    reason: str
+    etag: str
+    body_hash: str
+    depth: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """A page as generations are made from it; `chunks` has one tuple per section."""
+
+    page: Page
+    chunks: tuple[tuple[Chunk, ...], ...]
+    collections: tuple[str, ...]
+    fetched_at: str
+    fetched_from: str
+
+
+class Store:
+    """The one writer of `crawl.db`. Every method that changes something is one transaction."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open FOLDER's store for writing, made if absent.
+
+        Raises Busy when another process holds it, IndexCorrupt or IndexMismatch when it cannot be used.
+        """
+        self.folder = folder
+        self._lock = take_lock(folder)
+        try:
+            with mapped():
+                self._db = _open(folder / CRAWL_DB)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # Pages
+
+    def validators(self, url: str) -> Validators | None:
+        """What is known of the page at URL, or None if it was never read."""
+        for row in self._rows("pages", "url = ?", url):
+            links = tuple(json.loads(row["links"]))
+            return Validators(row["etag"], row["last_modified"], row["body_hash"], row["chunker"], links)
+        return None
+
+    def page_with_text(self, digest: str) -> str:
+        """The address of the page whose text has this hash, or ""."""
+        return next((row["url"] for row in self._rows("pages", "text_hash = ? ORDER BY url", digest)), "")
+
+    def put_page(
+        self,
+        response: Response,
+        page: Page,
+        chunks: Sequence[Sequence[Chunk]],
+        receipt: Receipt,
+        *,
+        text_hash: str,
+        chunker: str,
+    ) -> None:
+        """Write a page, its sections, the chunks of each, its membership and its receipt: all or nothing."""
+        with self._transaction():
+            self._drop_page(page.url)
+            self._insert(
+                "pages",
+                (
+                    *(page.url, response.fetched_from, response.fetched_at, response.etag, response.last_modified),
+                    *(receipt.body_hash, text_hash, page.title, page.author, page.date, int(page.marked)),
+                    *(json.dumps(page.links), chunker, len(page.sections), _total(chunks)),
+                ),
+            )
+            self._insert_text(page.url, page.sections, chunks)
+            self._record(receipt)
+
+    def rewrite_page(
+        self, url: str, sections: Sequence[Section], chunks: Sequence[Sequence[Chunk]], *, chunker: str
+    ) -> None:
+        """Give a known page other sections and chunks, everything else unchanged."""
+        with self._transaction():
+            for row in self._rows("pages", "url = ?", url):
+                kept = tuple(row)[: -len(("chunker", "sections", "chunks", "hash"))]
+                self._drop_page(url)
+                self._insert("pages", (*kept, chunker, len(sections), _total(chunks)))
+                self._insert_text(url, sections, chunks)
+
+    def record(self, receipt: Receipt) -> None:
+        """Remember what became of an address; its page, if any, joins the collection."""
+        with self._transaction():
+            self._record(receipt)
+
+    def remove_url(self, url: str) -> int:
+        """Forget the page at URL, in every collection; returns how many pages went (0 or 1)."""
+        with self._transaction():
+            self._execute("DELETE FROM members WHERE url = ?", url)
+            self._execute("DELETE FROM receipts WHERE url = ? OR page = ?", url, url)
+            return self._drop_orphans()
+
+    def remove_member(self, collection: str, url: str) -> int:
+        """Take the page at URL out of COLLECTION; returns 1 if it was in no other, and so went for good."""
+        with self._transaction():
+            self._execute("DELETE FROM members WHERE collection = ? AND url = ?", collection, url)
+            return self._drop_orphans()
+
+    def remove_receipt(self, collection: str, url: str) -> int:
+        """Forget an address that COLLECTION no longer leads to, and its page unless another address has it."""
+        with self._transaction():
+            self._execute("DELETE FROM receipts WHERE collection = ? AND url = ?", collection, url)
+            self._execute(
+                "DELETE FROM members WHERE collection = ?1"
+                " AND url NOT IN (SELECT page FROM receipts WHERE collection = ?1)",
+                collection,
+            )
+            return self._drop_orphans()
+
+    def remove_collection(self, name: str) -> int:
+        """Forget a collection and the pages that are in no other; returns how many pages went."""
+        with self._transaction():
+            for table, column in (("members", "collection"), ("receipts", "collection"), ("collections", "name")):
+                self._execute(f"DELETE FROM {table} WHERE {column} = ?", name)
+            return self._drop_orphans()
+
+    def urls(self) -> list[str]:
+        """The address of every page in a collection, sorted."""
+        return [row[0] for row in self._execute("SELECT DISTINCT url FROM members ORDER BY url")]
+
+    def page(self, url: str) -> StoredPage:
+        """The page at URL; raises IndexCorrupt when a row of it is missing or not what was written."""
+        rows = list(self._rows("pages", "url = ?", url))
+        sections = tuple(_section(url, row) for row in self._rows("sections", "url = ? ORDER BY n", url))
+        chunk_rows = list(self._rows("chunks", "url = ? ORDER BY n", url))
+        if not rows or (rows[0]["sections"], rows[0]["chunks"]) != (len(sections), len(chunk_rows)):
+            raise IndexCorrupt(f"crawl.db: {url} is not complete", hint=REPAIR)
+        row = rows[0]
+        links = tuple(json.loads(row["links"]))
+        page = Page(url, row["title"], sections, links, row["author"], row["date"], bool(row["marked"]))
+        chunks = tuple(
+            tuple(_chunk(section, each) for each in chunk_rows if each["section"] == n)
+            for n, section in enumerate(sections)
+        )
+        collections = tuple(each["collection"] for each in self._rows("members", "url = ? ORDER BY collection", url))
+        return StoredPage(page, chunks, collections, row["fetched_at"], row["fetched_from"])
+
+    def unmarked(self, origin: str) -> list[str]:
+        """The pages of ORIGIN whose content element had to be guessed, sorted."""
+        return [row["url"] for row in self._rows("pages", "marked = 0 AND url LIKE ? || '/%' ORDER BY url", origin)]
+
+    def other_chunkers(self, chunker: str) -> list[str]:
+        """The pages that were not split by CHUNKER, sorted."""
+        return [row["url"] for row in self._rows("pages", "chunker != ? ORDER BY url", chunker)]
+
+    def count(self) -> tuple[int, int]:
+        """(pages, chunks) that are committed."""
+        (pages,) = self._execute("SELECT count(*) FROM pages").fetchone()
+        (chunks,) = self._execute("SELECT count(*) FROM chunks").fetchone()
+        return pages, chunks
+
+    def revision(self) -> str:
+        """A hash that changes whenever a generation made from here would."""
+        digest = hashlib.sha256()
+        for table, order in (("pages", "url"), ("members", "collection, url"), ("chunks", "url, n")):
+            for row in self._execute(f"SELECT hash FROM {table} ORDER BY {order}"):
+                digest.update(row[0])
+        return digest.hexdigest()[:32]
+
+    # Collections and crawls
+
+    def start_crawl(self, source: Source, options: dict[str, Any], now: str) -> str:
+        """Note that a crawl of SOURCE begins; returns when it began: earlier than NOW if it resumes one."""
+        stored, wanted = json.dumps(asdict(source)), json.dumps(options)
+        rows = list(self._rows("collections", "name = ?", source.name))
+        resumes = rows and not rows[0]["finished"] and (rows[0]["source"], rows[0]["options"]) == (stored, wanted)
+        started = str(rows[0]["started"]) if resumes else now
+        with self._transaction():
+            self._insert("collections", (source.name, stored, wanted, started, ""))
+        return started
+
+    def finish_crawl(self, name: str, now: str) -> None:
+        """Note that the crawl of collection NAME met its last address."""
+        with self._transaction():
+            for row in list(self._rows("collections", "name = ?", name)):
+                self._insert("collections", (name, row["source"], row["options"], row["started"], now))
+
+    def collection(self, name: str) -> tuple[Source, dict[str, Any]] | None:
+        """The Source a collection was last crawled with and the options of that crawl, or None."""
+        for row in self._rows("collections", "name = ?", name):
+            fields: dict[str, Any] = json.loads(row["source"])
+            lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+            return Source(**fields | lists), json.loads(row["options"])
+        return None
+
+    def collections(self) -> list[tuple[str, str, bool]]:
+        """(name, title, finished) of every collection that was ever crawled."""
+        rows = self._rows("collections", "1 ORDER BY name")
+        return [(row["name"], json.loads(row["source"])["title"], bool(row["finished"])) for row in rows]
+
+    def receipts(self, collection: str) -> Iterator[Receipt]:
+        """The last receipt of every address that COLLECTION met."""
+        for row in self._rows("receipts", "collection = ? ORDER BY url", collection):
+            yield Receipt(*tuple(row)[:-1])
+
+    def receipt(self, collection: str, url: str) -> Receipt | None:
+        """The last receipt of one address in COLLECTION."""
+        for row in self._rows("receipts", "collection = ? AND url = ?", collection, url):
+            return Receipt(*tuple(row)[:-1])
+        return None
+
+    # Lines that repeat on sites without semantic markup
+
+    def repeats(self, origin: str) -> set[str]:
+        """The block texts known to stand on most pages of ORIGIN."""
+        return {row["text"] for row in self._rows("repeats", "origin = ?", origin)}
+
+    def add_repeats(self, origin: str, texts: Iterable[str]) -> None:
+        with self._transaction():
+            for text in texts:
+                self._insert("repeats", (origin, text))
+
+    # Vectors
+
+    def known_vectors(self, model: str) -> set[str]:
+        """The passage hashes that have a vector of MODEL."""
+        return {row[0] for row in self._execute("SELECT passage FROM vectors WHERE model = ?", model)}
+
+    def put_vectors(self, model: str, passages: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Keep one float32 row of VECTORS per passage hash; committed at once, so that a kill costs one batch."""
+        with self._transaction():
+            for passage, vector in zip(passages, vectors, strict=True):
+                self._insert("vectors", (model, passage, vector.astype("<f4").tobytes()))
+
+    def vectors(self, model: str, passages: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """The vector of MODEL for each passage hash, in that order; every one must be known."""
+        for passage in passages:
+            for row in self._rows("vectors", "model = ? AND passage = ?", model, passage):
+                yield np.frombuffer(row["vector"], "<f4")
+
+    def drop_vectors(self, model: str, *, keep: set[str]) -> None:
+        """Forget the vectors of MODEL whose passage is not in KEEP, and all those of other models."""
+        with self._transaction():
+            self._execute("DELETE FROM vectors WHERE model != ?", model)
+            for passage in self.known_vectors(model) - keep:
+                self._execute("DELETE FROM vectors WHERE model = ? AND passage = ?", model, passage)
+
+    # Soundness
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with crawl.db: its structure, then every row and every page."""
+        try:
+            if found := self.structural_problems():
+                yield from found
+                return  # rows cannot be trusted to be found
+            for table in TABLES:
+                for rowid in self._bad(table):
+                    yield f"crawl.db: row {rowid} of {table} is not what was written"
+            yield from (f"crawl.db: {url} is not complete" for url in self._incomplete())
+        except IndexCorrupt as exc:
+            yield exc.message
+
+    def structural_problems(self) -> list[str]:
+        """What SQLite itself finds wrong, or a schema that is not ours."""
+        try:
+            found = [f"crawl.db: {row[0]}" for row in self._execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
+            if schema(self._db) != schema(fresh()):
+                found.append("crawl.db: the schema is not what was written")
+        except IndexCorrupt as exc:
+            return [exc.message]
+        return found
+
+    def repair(self) -> int:
+        """Drop every row that is not what was written and every page that it leaves incomplete.
+
+        Returns how many rows were bad. The next crawl reads the pages that went again.
+        """
+        bad = [(table, rowid) for table in TABLES for rowid in self._bad(table)]
+        with self._transaction():
+            for table, rowid in bad:
+                self._execute(f"DELETE FROM {table} WHERE rowid = ?", rowid)
+            for url in self._incomplete():
+                self._execute("DELETE FROM members WHERE url = ?", url)
+            self._drop_orphans()
+        return len(bad)
+
+    def _bad(self, table: str) -> Iterator[int]:
+        """The rowids of the rows of TABLE that do not match their hash."""
+        names = columns(self._db, table)[:-1]
+        as_bytes = ", ".join(f"CAST({name} AS BLOB), typeof({name})" for name in names)
+        for rowid, stored, *cells in self._execute(f"SELECT rowid, hash, {as_bytes} FROM {table}"):
+            if stored != seal_cells(table, zip(cells[::2], cells[1::2], strict=True)):
+                yield rowid
+
+    def _incomplete(self) -> list[str]:
+        """The pages whose number of sections or chunks is not the one written with them, or that are missing."""
+        rows = self._execute(
+            "SELECT url FROM pages WHERE sections != (SELECT count(*) FROM sections s WHERE s.url = pages.url)"
+            " OR chunks != (SELECT count(*) FROM chunks c WHERE c.url = pages.url)"
+            " UNION SELECT url FROM members WHERE url NOT IN (SELECT url FROM pages)"
+        )
+        return [row[0] for row in rows]
+
+    # Below: one transaction at a time, every row sealed
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with mapped():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+        with mapped():
+            return self._db.execute(sql, values)
+
+    def _insert(self, table: str, values: Sequence[object]) -> None:
+        row = (*values, seal(table, values))
+        marks = ", ".join("?" * len(row))
+        self._execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", *row)
+
+    def _rows(self, table: str, where: str, *values: object) -> Iterator[sqlite3.Row]:
+        """The rows of TABLE, each checked against its hash."""
+        with mapped():
+            rows = self._db.execute(f"SELECT * FROM {table} WHERE {where}", values).fetchall()
+        for row in rows:
+            cells = tuple(row)
+            if cells[-1] != seal(table, cells[:-1]):
+                raise IndexCorrupt(f"crawl.db: a row of {table} is not what was written", hint=REPAIR)
+            yield row
+
+    def _insert_text(self, url: str, sections: Sequence[Section], chunks: Sequence[Sequence[Chunk]]) -> None:
+        for n, section in enumerate(sections):
+            heading, blocks = json.dumps(section.heading), json.dumps(section.blocks)
+            self._insert("sections", (url, n, section.anchor, heading, section.text, blocks))
+        owned = ((n, chunk) for n, parts in enumerate(chunks) for chunk in parts)
+        for at, (n, chunk) in enumerate(owned):
+            self._insert("chunks", (url, at, chunk.id, n, chunk.start, chunk.end))
+
+    def _record(self, receipt: Receipt) -> None:
+        self._insert("receipts", astuple(receipt))
+        if receipt.page:
+            self._insert("members", (receipt.collection, receipt.page))
+
+    def _drop_page(self, url: str) -> None:
+        for table in ("pages", "sections", "chunks"):
+            self._execute(f"DELETE FROM {table} WHERE url = ?", url)
+
+    def _drop_orphans(self) -> int:
+        """Delete what belongs to no collection; returns how many pages that were."""
+        (before,) = self._execute("SELECT count(*) FROM pages").fetchone()
+        for table in ("pages", "sections", "chunks"):
+            self._execute(f"DELETE FROM {table} WHERE url NOT IN (SELECT url FROM members)")
+        (after,) = self._execute("SELECT count(*) FROM pages").fetchone()
+        return int(before - after)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """crawl.db, made whole before it gets its name: an empty file of that name is always damage."""
+    if not path.exists():
+        made = path.with_suffix(".new")
+        made.unlink(missing_ok=True)
+        db = connect(made)
+        migrate(db)
+        db.close()
+        made.rename(path)
+    elif path.stat().st_size == 0:
+        raise IndexCorrupt(f"{path.name} is empty", hint=REPAIR)
+    db = connect(path)
+    migrate(db)
+    return db
+
+
+def passage_hash(chunk: Chunk) -> str:
+    """What a vector is kept under: the same passage has the same vector, wherever it stands."""
+    return hashlib.sha256(chunk.passage.encode()).hexdigest()[:32]
+
+
+def _total(chunks: Sequence[Sequence[Chunk]]) -> int:
+    return sum(len(parts) for parts in chunks)
+
+
+def _section(url: str, row: sqlite3.Row) -> Section:
+    blocks = tuple(Block(*block) for block in json.loads(row["blocks"]))
+    return Section(url, row["anchor"], tuple(json.loads(row["heading"])), row["text"], blocks)
+
+
+def _chunk(section: Section, row: sqlite3.Row) -> Chunk:
+    text = section.text[row["start"] : row["stop"]]
+    return Chunk(row["id"], section.url, section.anchor, section.heading, text, row["start"], row["stop"])
