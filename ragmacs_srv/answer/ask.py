@@ -1,0 +1,193 @@
+"""A question becomes an answer whose every `[n]` opens at the section that says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import ModelError
+from ..events import Cancel
+from ..model import Answer, Citation, Hit
+from ..search import retrieve
+from ..search.embed import Embedder
+from ..search.generation import Generation
+from ..search.retrieve import Results
+from ..search.terms import terms
+from .extractive import best_units
+from .llm import Chat
+from .prompt import CitationFilter, Passage, fit, messages
+from .units import Unit, sentences, units
+
+HITS = 10  # sections looked at
+PASSAGES = 8  # sections shown to an LLM
+WHOLE_SECTION = 2000  # characters up to which an LLM is shown all of a section
+ABSTAIN_BELOW = 0.35  # of the question's weight is covered: then nothing here answers it
+NEAREST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long an answer may be, and how much an LLM is shown; in characters but for `tokens`."""
+
+    answer: int = 1000
+    context: int = 12000
+    tokens: int = 800
+
+
+def ask(
+    generation: Generation,
+    embedder: Embedder | None,
+    chat: Chat | None,
+    question: str,
+    *,
+    budget: Budget,
+    collections: Sequence[str] = (),
+    reason: str = "",
+    cancel: Cancel | None = None,
+) -> Iterator[str | Answer]:
+    """Answer QUESTION from GENERATION: pieces of text as they come, then the whole Answer, last.
+
+    With CHAT an LLM writes from the passages found; when it cannot, and without one, the answer is
+    extracted. Raises NotIndexed for an unknown collection, Cancelled when CANCEL is.
+    """
+    results = retrieve.search(generation, embedder, question, k=HITS, collections=collections, reason=reason)
+    notes = [f"lexical search only: {results.reason}"] if results.reason else []
+    if not results.hits or results.confidence < ABSTAIN_BELOW:
+        yield from _whole(abstain(results, notes))
+        return
+    if chat is not None:
+        written = yield from _written(chat, question, results, notes, budget, cancel or Cancel())
+        if written is not None:
+            yield written
+            return
+    usable = embedder if results.mode == "hybrid" else None
+    weights = retrieve.word_weights(generation, question)
+    chosen = best_units(question, results.hits, usable, weights, budget=budget.answer)
+    yield from _whole(extracted(chosen, results, notes))
+
+
+def abstain(results: Results, notes: Sequence[str]) -> Answer:
+    """Say that nothing answers the question, name the words nothing speaks of, and offer the nearest sections."""
+    missing = results.uncovered
+    about = " or ".join(f'"{word}"' for word in missing) if missing else "that"
+    citations = [_citation(n, hit, _opening(hit)) for n, hit in enumerate(results.hits[:NEAREST], 1)]
+    lines = [f"Nothing indexed here speaks of {about}."]
+    if citations:
+        nearest = ", ".join(f"{' > '.join(each.heading)} [{each.n}]" for each in citations)
+        lines.append(f"The nearest sections: {nearest}.")
+    return _answer("\n\n".join(lines), citations, results, notes, abstained=True)
+
+
+def extracted(chosen: Sequence[Sequence[Unit]], results: Results, notes: Sequence[str]) -> Answer:
+    """The chosen units as an answer: a list per section, each unit with the number of its section."""
+    hits = {hit.section: hit for hit in results.hits}
+    paragraphs, citations = [], []
+    for n, sequence in enumerate(chosen, 1):
+        citations.append(_citation(n, hits[sequence[0].section], sequence[0].quote))
+        paragraphs.append("\n".join(_line(unit, n) for unit in sequence))
+    return _answer("\n\n".join(paragraphs), citations, results, notes)
+
+
+def _written(
+    chat: Chat,
+    question: str,
+    results: Results,
+    notes: list[str],
+    budget: Budget,
+    cancel: Cancel,
+) -> Generator[str, None, Answer | None]:
+    """Stream the LLM's answer; returns the checked Answer, or None when no word of it came.
+
+    Why it did not come, or came only in part, is added to NOTES.
+    """
+    hits = results.hits[:PASSAGES]
+    passages = fit([_passage(n, hit) for n, hit in enumerate(hits, 1)], budget.context)
+    checked = CitationFilter(passage.n for passage in passages)
+    text = ""
+    try:
+        prompt = messages(question, passages, budget=budget.context)
+        for delta in chat.stream(prompt, max_tokens=budget.tokens, cancel=cancel):
+            piece = checked.feed(delta)
+            text += piece
+            yield piece
+    except ModelError as exc:
+        notes.append(f"{exc.message} ({exc.hint})" if exc.hint else exc.message)
+        if not text.strip():
+            return None
+        notes.append("the answer above is incomplete")
+    rest = checked.finish()
+    text += rest
+    yield rest
+    if not text.strip():
+        notes.append("the LLM answered with nothing")
+        return None
+    citations = [_supporting(n, hits[n - 1], text) for n in sorted(checked.used)]
+    if checked.removed:
+        notes.append(f"{checked.removed} citation(s) of passages that do not exist were removed")
+    if not citations:
+        notes.append("the LLM cited no passage: nothing in this answer has been checked")
+    return _answer(text.strip(), citations, results, notes, model=chat.model)
+
+
+def _passage(n: int, hit: Hit) -> Passage:
+    """What an LLM is shown of a section: all of it when short, else the window that was found."""
+    section = hit.section
+    text = section.text if len(section.text) <= WHOLE_SECTION else hit.text
+    return Passage(n, hit.title, section.heading, section.link, text)
+
+
+def _supporting(n: int, hit: Hit, text: str) -> Citation:
+    """Citation N with the unit of its section that says most of what stands before its marks in TEXT."""
+    claims = {term for claim in _claims(text, n) for term in terms(claim)}
+    best = max(units(hit.section), key=lambda unit: len(claims.intersection(terms(unit.text))), default=None)
+    return _citation(n, hit, best.quote if best else _opening(hit))
+
+
+def _claims(text: str, n: int) -> Iterator[str]:
+    """The sentences of TEXT that end in, or hold, the mark of citation N."""
+    for line in text.splitlines():
+        for start, end in sentences(line, 0, len(line)):
+            sentence = line[start:end]
+            if any(str(n) in re.findall(r"\d+", mark) for mark in re.findall(r"\[[\d,; -]+\]", sentence)):
+                yield sentence
+
+
+def _opening(hit: Hit) -> str:
+    """The first quotable words of the section."""
+    return next((unit.quote for unit in units(hit.section)), hit.section.text[:200])
+
+
+def _line(unit: Unit, n: int) -> str:
+    return f"```\n{unit.text}\n```\n[{n}]" if unit.kind == "code" else f"- {unit.text} [{n}]"
+
+
+def _citation(n: int, hit: Hit, quote: str) -> Citation:
+    at = hit.section
+    return Citation(n, at.url, at.anchor, hit.title, at.heading, quote, hit.fetched_at, hit.fetched_from)
+
+
+def _answer(
+    text: str,
+    citations: Sequence[Citation],
+    results: Results,
+    notes: Sequence[str],
+    *,
+    abstained: bool = False,
+    model: str = "",
+) -> Answer:
+    return Answer(
+        text,
+        tuple(citations),
+        results.mode,
+        round(results.confidence, 3),
+        abstained=abstained,
+        uncovered=results.uncovered,
+        model=model,
+        notes=tuple(notes),
+    )
+
+
+def _whole(answer: Answer) -> Iterator[str | Answer]:
+    yield answer.text
+    yield answer

@@ -1,0 +1,92 @@
+"""Hits become an answer made of quotes, without an LLM: the units that answer best, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import Hit, Section
+from ..search.embed import Embedder
+from ..search.retrieve import coverage
+from .units import Unit, followers, group, units
+
+SECTIONS = 8  # looked at
+CITED = 4  # quoted from
+CHUNK_SHARE = 0.5
+SECTION_SHARE = 0.5
+FIRST_BONUS = 0.1
+FLOOR = 0.3  # of the best unit's score: what is far worse than the best only fills space
+
+
+def best_units(
+    question: str,
+    hits: Sequence[Hit],
+    embedder: Embedder | None,
+    weights: Mapping[str, float],
+    *,
+    budget: int,
+) -> list[list[Unit]]:
+    """The units that answer QUESTION within BUDGET characters, one list per section, best section first.
+
+    HITS are those of a search, best first. A unit is worth its own likeness to the question, plus shares
+    of what its chunk and its section were worth.
+    """
+    hits = hits[:SECTIONS]
+    candidates = [unit for hit in hits for unit in units(hit.section)]
+    if not candidates:
+        return []
+    likeness = _likeness(question, candidates, embedder, weights)
+    priors = [prior for hit in hits for prior in _priors(hit)]
+    scores = dict(zip(candidates, likeness + np.array(priors), strict=True))
+    return _in_order(_chosen(candidates, scores, budget), [hit.section for hit in hits])
+
+
+def cost(unit: Unit) -> int:
+    """How many characters UNIT takes in an answer, its citation and line end included."""
+    return len(unit.text) + (len("```\n\n```\n") if unit.kind == "code" else len("- ")) + len(" [9]\n")
+
+
+def _likeness(
+    question: str, candidates: Sequence[Unit], embedder: Embedder | None, weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """How much each unit, read by itself, is like QUESTION: 0 for the least of them, 1 for the most."""
+    raw: NDArray[np.float64]
+    if embedder is None:
+        raw = np.array([coverage(weights, [unit.text]) for unit in candidates])
+    else:
+        vectors = embedder.embed([question, *(unit.text for unit in candidates)])
+        raw = np.asarray(vectors[1:] @ vectors[0], np.float64)
+    spread = float(raw.max() - raw.min())
+    return (raw - raw.min()) / spread if spread > 0 else np.ones_like(raw)
+
+
+def _priors(hit: Hit) -> Iterator[float]:
+    """What the chunk and the section of each unit of HIT add."""
+    for unit in units(hit.section):
+        chunk = next((score for each, score in hit.chunks if each.start <= unit.start < each.end), 0.0)
+        yield CHUNK_SHARE * chunk + SECTION_SHARE * hit.score + FIRST_BONUS * unit.first
+
+
+def _chosen(candidates: Sequence[Unit], scores: Mapping[Unit, float], budget: int) -> set[Unit]:
+    """The best units that fit, each with the lead-in it needs."""
+    after = followers(candidates)
+    chosen: set[Unit] = set()
+    cited: set[Section] = set()
+    ranked = sorted(candidates, key=lambda unit: -scores[unit])
+    for unit in ranked:
+        if scores[unit] < FLOOR * scores[ranked[0]]:
+            break
+        members = [each for each in group(unit, after) if each not in chosen]
+        price = sum(map(cost, members))
+        if members and price <= budget and (unit.section in cited or len(cited) < CITED):
+            budget -= price
+            chosen.update(members)
+            cited.add(unit.section)
+    return chosen
+
+
+def _in_order(chosen: set[Unit], sections: Sequence[Section]) -> list[list[Unit]]:
+    by_section = [sorted((u for u in chosen if u.section == each), key=lambda u: u.start) for each in sections]
+    return [each for each in by_section if each]

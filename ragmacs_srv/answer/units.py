@@ -1,0 +1,122 @@
+"""A section becomes units: the sentences, items, rows and code blocks an answer can be quoted from."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..model import Block, Section
+
+MIN_WORDS = 4  # shorter ones are labels; they would fill left-over space
+MAX_CODE = 250
+
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]”’]*\s+(?=[A-Z0-9`\"'(\[“‘*])")
+ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Fig|Eq|No|St|Dr|Mr|Ms)|\b[A-Z])\.$")
+DANGLING = re.compile(
+    r"(?:This|That|These|Those|It|Its|They|Their|Such|However|Therefore|Thus|Hence|Instead|Moreover|Furthermore|"
+    r"Also|But|And|So|Then|Otherwise|Here|Both|Neither|Again|Similarly|Likewise|Consequently)\b"
+)
+BULLET = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`section.text[start:end]`; `lead` is the unit it cannot be understood without, or None."""
+
+    section: Section
+    kind: str
+    start: int
+    end: int
+    lead: Unit | None = None
+    first: bool = False  # the first unit of its section
+
+    @property
+    def quote(self) -> str:
+        """The unit verbatim."""
+        return self.section.text[self.start : self.end]
+
+    @property
+    def text(self) -> str:
+        """The unit as it stands in an answer: an item without its bullet."""
+        if self.kind == "code":
+            return self.quote
+        return " ".join(BULLET.sub("", self.quote, count=1).split())
+
+
+def units(section: Section) -> list[Unit]:
+    """The quotable parts of SECTION in reading order; headings and pictures are never quoted."""
+    found: list[Unit] = []
+    for block in section.blocks:
+        for kind, start, end in _spans(section.text, block):
+            unit = Unit(section, kind, start, end)
+            if kind == "code" or len(unit.text.split()) >= MIN_WORDS:
+                found.append(Unit(section, kind, start, end, _lead(unit, found), first=not found))
+    return found
+
+
+def group(unit: Unit, followers: dict[Unit, Unit]) -> list[Unit]:
+    """UNIT with what it needs beside it: its lead-in, and the first item a lead-in announces."""
+    members = [unit]
+    while members[0].lead is not None:
+        members.insert(0, members[0].lead)
+    if unit.text.endswith(":") and unit in followers:
+        members.append(followers[unit])
+    return members
+
+
+def followers(sequence: Sequence[Unit]) -> dict[Unit, Unit]:
+    """For each unit that ends in a colon, the item, row or code block right behind it."""
+    pairs = itertools.pairwise(sequence)
+    return {a: b for a, b in pairs if a.text.endswith(":") and b.kind != "sentence"}
+
+
+def _lead(unit: Unit, before: Sequence[Unit]) -> Unit | None:
+    """The unit that UNIT leans on: the line ending in a colon above its list, the sentence before a "This"."""
+    if not before:
+        return None
+    if unit.kind == "sentence":
+        last = before[-1]
+        leans = DANGLING.match(unit.text) and last.kind == "sentence" and last.lead is None
+        return last if leans and "\n\n" not in unit.section.text[last.end : unit.start] else None
+    for earlier in reversed(before):
+        if earlier.text.endswith(":") and earlier.kind != "code":
+            return earlier if earlier.lead is None else None
+        if earlier.kind == "sentence":
+            return None
+    return None
+
+
+def _spans(text: str, block: Block) -> Iterator[tuple[str, int, int]]:
+    if block.kind in {"heading", "image"}:
+        return
+    if block.kind == "code":
+        yield "code", *_code(text, block)
+    elif block.kind == "row":
+        yield "row", block.start, block.end
+    else:
+        kind = "item" if block.kind == "item" else "sentence"
+        for n, (start, end) in enumerate(sentences(text, block.start, block.end)):
+            yield kind if n == 0 else "sentence", start, end
+
+
+def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The spans of the sentences of text[start:end]."""
+    begin = start
+    for match in SENTENCE_END.finditer(text, start, end):
+        stop = match.start() + len(match.group().rstrip())
+        if not ABBREVIATION.search(text, begin, stop) or text[match.start() - 1] != ".":
+            yield begin, stop
+            begin = match.end()
+    if text[begin:end].strip():
+        yield begin, end
+
+
+def _code(text: str, block: Block) -> tuple[int, int]:
+    """The inside of a code fence, cut after a whole line so that it stays short."""
+    start = text.index("\n", block.start, block.end) + 1 if "\n" in text[block.start : block.end] else block.start
+    end = max(text.rfind("\n", start, block.end), start)
+    if end - start > MAX_CODE:
+        end = max(text.rfind("\n", start, start + MAX_CODE), start)
+    return start, end
