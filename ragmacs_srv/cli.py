@@ -1,0 +1,614 @@
+"""The command line: arguments become calls on App; answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from . import __version__, pipeline, settings
+from .app import App
+from .errors import Cancelled, FetchError, InvalidParams, RagmacsError
+from .events import Cancel, Progress, Sink, ignore
+from .ingest import sources
+from .ingest.urls import canonical
+from .model import Answer, Source
+from .pipeline import Report
+
+cli = typer.Typer(
+    name="ragmacs",
+    help="A local documentation assistant: crawl documentation, search it, ask it, open what it quotes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+model_cli = typer.Typer(help="The embedding model.", no_args_is_help=True)
+cli.add_typer(model_cli, name="model")
+
+Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="ORIGIN[,ORIGIN…]", help="May be fetched too.")]
+Mirror = Annotated[list[str] | None, typer.Option("--mirror", metavar="FROM=TO", help="Fetch FROM's pages from TO.")]
+Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", help="Search here only; repeatable.")]
+Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
+
+COMMON = {
+    "home": (Path | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),
+    "as_json": (bool, typer.Option("--json", help="Print JSON.")),
+    "no_server": (bool, typer.Option("--no-server", help="Work in this process.")),
+    "quiet": (bool, typer.Option("-q", "--quiet", help="No progress.")),
+    "verbose": (int, typer.Option("-v", "--verbose", count=True, help="Log to stderr; -vv: more.")),
+}
+DEFAULTS = {"home": None, "as_json": False, "no_server": False, "quiet": False, "verbose": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Terminal:
+    """What every command has: how to build the App, and how to speak."""
+
+    environ: dict[str, str]
+    json: bool
+    sink: Sink
+    cancel: Cancel
+
+    @contextmanager
+    def app(self, **flags: object) -> Iterator[App]:
+        """The App of these settings; FLAGS are named as `settings` names them, dots as underscores."""
+        given = {key.replace("_", ".", 1): value for key, value in flags.items()}
+        with App(settings.load(self.environ, given), self.environ, sink=self.sink, cancel=self.cancel) as app:
+            yield app
+
+    def print(self, value: Any, text: str) -> None:
+        """VALUE as JSON, or TEXT, on stdout."""
+        print(json.dumps(value, indent=1, ensure_ascii=False) if self.json else text)  # noqa: T201
+
+    def say(self, text: str) -> None:
+        """TEXT on stderr."""
+        print(text, file=sys.stderr)  # noqa: T201
+
+
+Command = Callable[..., int | None]
+
+
+def command(group: typer.Typer = cli, name: str | None = None) -> Callable[[Command], Command]:
+    """Register a command: its first parameter becomes a Terminal, the COMMON options are added to its own.
+
+    What the command returns is the exit code; None is 0.
+    """
+
+    def register(function: Command) -> Command:
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            common = {key: values.pop(key) for key in COMMON}
+            with _terminal(**common) as terminal:
+                raise typer.Exit(function(terminal, **values) or 0)
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        added = [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=DEFAULTS[key]
+            )
+            for key, (kind, option) in COMMON.items()
+        ]
+        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+        run.__signature__ = inspect.Signature([*keywords, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in (*keywords, *added)}
+        group.command(name or function.__name__.strip("_").replace("_", "-"))(run)
+        return function
+
+    return register
+
+
+@contextmanager
+def _terminal(home: Path | None, as_json: bool, no_server: bool, quiet: bool, verbose: int) -> Iterator[Terminal]:
+    del no_server  # there is no server yet: everything works in this process
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "trafilatura", "sentence_transformers", "transformers"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING) if verbose < 2 else level)
+    environ = dict(os.environ)
+    if home is not None:
+        environ["RAGMACS_HOME"] = str(home)
+    cancel = Cancel()
+    with _stoppable(cancel), _progress(quiet) as sink:
+        yield Terminal(environ, as_json, sink, cancel)
+
+
+@contextmanager
+def _stoppable(cancel: Cancel) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask to stop between two steps; a second Ctrl-C does not ask."""
+
+    def stop(number: int, frame: object) -> None:
+        if cancel.cancelled:
+            raise KeyboardInterrupt
+        cancel.cancel()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Sink]:
+    """A bar with rate and time left on a terminal; nothing in a pipe."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield ignore
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[message]}", style="dim"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def sink(progress: Progress) -> None:
+            task = tasks.get(progress.job)
+            if task is None:
+                task = tasks[progress.job] = bar.add_task(progress.job, rate="", message="")
+            speed = bar.tasks[task].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            message = progress.message[-60:]
+            bar.update(task, completed=progress.done, total=progress.total, rate=rate, message=message)
+
+        yield sink
+
+
+# Asking
+
+
+@command()
+def ask(
+    terminal: Terminal,
+    question: Annotated[str, typer.Argument(help="In your own words; - reads it from stdin.")],
+    collection: Collections = None,
+    mode: Mode = None,
+    max_chars: Annotated[int | None, typer.Option(help="Length of an extractive answer.")] = None,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="Extract, even when an LLM is configured.")] = False,
+) -> None:
+    """Answer a question from what is indexed, with quotes that can be opened."""
+    flags = {"search_mode": mode, "answer_max_chars": max_chars, "llm_base_url": "" if no_llm else None}
+    with terminal.app(**flags) as app:
+        answer = None
+        for piece in app.ask(_text(question), collections=collection or ()):
+            if isinstance(piece, Answer):
+                answer = piece
+            elif not terminal.json:
+                print(piece, end="", flush=True)  # noqa: T201
+    assert answer is not None
+    if terminal.json:
+        terminal.print(answer.as_json(), "")
+        return
+    print("\n\n" + "\n".join(map(_citation_line, answer.citations)) if answer.citations else "")  # noqa: T201
+    for note in answer.notes:
+        terminal.say(f"note: {note}")
+    terminal.say(f"({answer.mode}, confidence {answer.confidence:.2f}{', ' + answer.model if answer.model else ''})")
+
+
+@command()
+def search(
+    terminal: Terminal,
+    query: Annotated[str, typer.Argument(help="Words or a question; - reads it from stdin.")],
+    collection: Collections = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="How many results.")] = 8,
+    mode: Mode = None,
+) -> None:
+    """List the sections that match best."""
+    started = time.monotonic()
+    with terminal.app(search_mode=mode) as app:
+        results = app.search(_text(query), k=limit, collections=collection or ())
+    found = {
+        "results": [hit.as_json() for hit in results.hits],
+        "mode": results.mode,
+        "reason": results.reason,
+        "confidence": round(results.confidence, 3),
+        "uncovered": list(results.uncovered),
+        "generation": results.generation,
+        "took_ms": round((time.monotonic() - started) * 1000),
+    }
+    lines = [
+        f"{n}. {' > '.join(hit.section.heading)}\n   {hit.section.link}\n   {_snippet(hit.text)}"
+        for n, hit in enumerate(results.hits, 1)
+    ]
+    terminal.print(found, "\n".join(lines) or "nothing found")
+    if results.reason:
+        terminal.say(f"note: lexical search only: {results.reason}")
+
+
+# Reading
+
+
+@command()
+def crawl(
+    terminal: Terminal,
+    targets: Annotated[list[str] | None, typer.Argument(metavar="[COLLECTION|URL]...")] = None,
+    from_file: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="One address per line.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the collection that the addresses become.")] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="Links away from a start page.")] = None,
+    max_pages: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be read.")] = False,
+    allow: Allow = None,
+    mirror: Mirror = None,
+    mode: Mode = None,
+) -> int:
+    """Read a collection, or the pages at some addresses, and make them searchable."""
+    with terminal.app(search_mode=mode) as app:
+        wanted = _sources(app, targets or [], from_file, name)
+        changes = {"depth": depth, "max_pages": max_pages}
+        changes = {key: value for key, value in changes.items() if value is not None}
+        wanted = [dataclasses.replace(source, **changes) for source in wanted]  # type: ignore[arg-type]
+        if plan:
+            return _show_plan(terminal, wanted)
+        options = {"allow": _entries(allow), "mirror": _entries(mirror)}
+        return _report(terminal, [app.crawl(source, **options) for source in wanted])
+
+
+@command()
+def update(
+    terminal: Terminal,
+    collection: Annotated[str | None, typer.Argument(help="Default: all.")] = None,
+    mode: Mode = None,
+) -> int:
+    """Crawl again: only what changed is read, what is gone for good is removed."""
+    with terminal.app(search_mode=mode) as app:
+        with app.store() as store:
+            names = [collection] if collection else [each for each, _, _ in store.collections()]
+        return _report(terminal, [app.update(each) for each in names])
+
+
+@command()
+def remove(terminal: Terminal, target: Annotated[str, typer.Argument(metavar="COLLECTION|URL")]) -> None:
+    """Forget a collection or one page."""
+    with terminal.app() as app:
+        removed = app.remove(target)
+    terminal.print({"removed": removed}, f"removed {_count(removed, 'page')}")
+
+
+@command()
+def fetch(
+    terminal: Terminal,
+    url: Annotated[str, typer.Argument(help="With #anchor: that section only.")],
+    allow: Allow = None,
+    mirror: Mirror = None,
+) -> None:
+    """Print one page as Markdown; nothing is stored."""
+    with terminal.app() as app:
+        page = app.read(url, allow=_entries(allow), mirror=_entries(mirror))
+    anchor = url.partition("#")[2]
+    sections = [each for each in page.sections if not anchor or each.anchor == anchor]
+    if not sections:
+        raise InvalidParams(f"no section #{anchor} in {page.url}", hint="leave the anchor out to see the page")
+    shape = {
+        "url": page.url,
+        "title": page.title,
+        "sections": [
+            {"anchor": each.anchor, "link": each.link, "heading": list(each.heading), "text": each.text}
+            for each in sections
+        ],
+    }
+    text = "\n\n".join(
+        f"{'#' * min(max(len(each.heading), 1), 6)} {each.heading[-1] if each.heading else page.title}\n\n{each.text}"
+        for each in sections
+    )
+    terminal.print(shape, text)
+
+
+# The state of things
+
+
+@command()
+def collections(
+    terminal: Terminal, name: Annotated[str | None, typer.Argument(help="List the pages of this one.")] = None
+) -> None:
+    """List the collections: those that are indexed, and those that could be."""
+    with terminal.app() as app:
+        made = app.manifest()
+        indexed = made.collections if made else {}
+        if name:
+            pages = app.generation().pages(name) if name in indexed else []
+            if not pages:
+                raise InvalidParams(f"no pages of {name!r}", hint=f"ragmacs crawl {name}")
+            rows = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
+            terminal.print({"pages": rows}, "\n".join(f"{row['url']}  {row['title']}" for row in rows))
+            return
+        known: list[dict[str, Any]] = [
+            {"name": each, "pages": indexed.get(each, 0), "title": title, "licence": licence}
+            for each, title, licence in app.known_collections()
+        ]
+    lines = [f"{row['name']:20} {row['pages'] or '-':>6}  {row['title']}" for row in known]
+    terminal.print({"collections": known}, "\n".join([f"{'name':20} {'pages':>6}  title", *lines]))
+
+
+@command()
+def status(terminal: Terminal) -> None:
+    """Say what is indexed, and who is writing."""
+    with terminal.app() as app:
+        state = app.status()
+    index = state["index"]
+    lines = [
+        f"store       {index['store']}",
+        f"generation  {index['generation'] or 'none yet: the first question indexes the handbook'}",
+        f"pages       {index['pages']}",
+        f"chunks      {index['chunks']}",
+        f"vectors     {index['model'] or 'none'}",
+        *(f"            {name}: {_count(pages, 'page')}" for name, pages in index["collections"].items()),
+        *([f"writing     pid {index['writer']}"] if index["writer"] else []),
+    ]
+    terminal.print(state, "\n".join(lines))
+
+
+@command()
+def verify(
+    terminal: Terminal,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is damaged; the next crawl reads it again.")
+    ] = False,
+) -> int:
+    """Check every file and every row against its hash; exit 0 only for a sound store."""
+    with terminal.app() as app:
+        repaired = app.repair() if repair else None
+        found = app.verify()
+    shape = {"sound": not found, "problems": found, "repaired": repaired}
+    lines = [*([f"repaired: {line}" for line in repaired] if repaired else []), *found]
+    hint = ["hint: ragmacs verify --repair, then ragmacs update"] if found and not repair else []
+    terminal.print(shape, "\n".join([*lines, *hint, *([] if found else ["the store is sound"])]))
+    return 3 if found else 0
+
+
+@command()
+def reindex(terminal: Terminal, mode: Mode = None) -> None:
+    """Split, embed and index again what is stored; no network."""
+    with terminal.app(search_mode=mode) as app:
+        made = app.reindex()
+    terminal.print(
+        dataclasses.asdict(made),
+        f"generation {made.number}: {_count(made.pages, 'page')}, {_count(made.chunks, 'chunk')},"
+        f" {'vectors by ' + made.model if made.model else 'no vectors'}",
+    )
+
+
+@command()
+def doctor(terminal: Terminal) -> None:
+    """Show every folder with its size, and what works on this machine."""
+    with terminal.app() as app:
+        found = app.diagnose()
+    width = max(len(row["what"]) for row in found)
+    lines = [f"{'ok ' if row['ok'] else '-- '} {row['what']:{width}}  {row['found']}" for row in found]
+    terminal.print({"version": __version__, "checks": found}, "\n".join(lines))
+
+
+@command()
+def config(terminal: Terminal) -> None:
+    """Show every setting, and where its value came from."""
+    loaded = settings.load(terminal.environ)
+    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
+    width = max(len(str(row["key"])) for row in rows)
+    lines = [f"{row['key']:{width}} = {json.dumps(row['value'])}  ({row['origin']})" for row in rows]
+    terminal.print({"file": str(loaded.folders.config_file), "settings": rows}, "\n".join(lines))
+
+
+@command(name="eval")
+def evaluate(
+    terminal: Terminal,
+    questions: Annotated[Path, typer.Option("--questions", help="JSONL or TOML: id, question, gold.")],
+    run: Annotated[Path | None, typer.Option("--run", metavar="OUT.jsonl", help="Write the results here.")] = None,
+    answers: Annotated[bool, typer.Option("--answers", help="Judge the answer as the only result.")] = False,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="Results per question.")] = 10,
+    collection: Collections = None,
+    mode: Mode = None,
+) -> None:
+    """Ask a file of questions whose right sections are known; report how often they are found."""
+    from .answer import evaluation
+
+    with terminal.app(search_mode=mode, llm_base_url="") as app:
+        asked = evaluation.read_questions(questions)
+        lines = []
+        for n, question in enumerate(asked):
+            terminal.cancel.check()
+            terminal.sink(Progress("eval", n, len(asked)))
+            if answers:
+                (answer,) = [
+                    each for each in app.ask(question.text, collections=collection or ()) if isinstance(each, Answer)
+                ]
+                lines.append(evaluation.answer_line(question, answer))
+            else:
+                found = app.search(question.text, k=limit, collections=collection or ())
+                lines.append(evaluation.result_line(question, found))
+    if run is not None:
+        _write(run, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    figures = evaluation.figures(asked, lines)
+    terminal.print(figures, "\n".join(f"{key:10} {value}" for key, value in figures.items()))
+
+
+@command(model_cli)
+def pull(
+    terminal: Terminal,
+    name: Annotated[str, typer.Argument(help="As the hub names it.")] = "all-MiniLM-L6-v2",
+    endpoint: Annotated[str, typer.Option(help="The hub, or a mirror of it.")] = "https://huggingface.co",
+) -> None:
+    """Download an embedding model: the only command that fetches one."""
+    from .search import remote
+
+    with terminal.app() as app:
+        folder = remote.pull(
+            name, app.settings.folders.models, endpoint=endpoint, sink=terminal.sink, cancel=terminal.cancel
+        )
+    terminal.print({"model": name, "path": str(folder)}, f"{name} is in {folder}")
+
+
+@command(model_cli)
+def show(terminal: Terminal) -> None:
+    """Show which model embeds, and where it was found."""
+    with terminal.app() as app:
+        found = app.model
+    shape = {"model": found.name, "path": str(found.path), "origin": found.origin, "key": found.key}
+    terminal.print(shape, f"{found.name} ({found.origin}): {found.path}")
+
+
+# Helpers of the commands
+
+
+def _text(argument: str) -> str:
+    return sys.stdin.read(200_000) if argument == "-" else argument
+
+
+def _entries(values: Sequence[str] | None) -> list[str]:
+    return [part for value in values or () for part in value.split(",") if part]
+
+
+def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | None) -> list[Source]:
+    """The collections to crawl: named ones, and one made of the given addresses."""
+    addresses = [each for each in targets if "://" in each]
+    named = [app.source(each) for each in targets if each not in addresses]
+    if file is not None:
+        listed = _listed(file)
+        named.append(Source(name or file.stem, f"Pages listed in {file.name}", listed, depth=0, max_pages=len(listed)))
+    if addresses:
+        seeds = tuple(canonical(each) for each in addresses)
+        host = seeds[0].split("/")[2].replace(":", "-")
+        named.append(Source(name or host, f"Pages of {host}", seeds, depth=2, max_pages=200))
+    if not named:
+        known = ", ".join(sources.files(app.settings.folders.sources))
+        raise InvalidParams("nothing to crawl", hint=f"name a collection ({known}) or an address")
+    return named
+
+
+def _listed(file: Path) -> tuple[str, ...]:
+    try:
+        lines = (sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")).splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidParams(f"{file} cannot be read: {exc}", hint="a text file with one address per line") from exc
+    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
+    if not found:
+        raise InvalidParams(f"{file} holds no addresses", hint="one per line")
+    return found
+
+
+def _show_plan(terminal: Terminal, wanted: Sequence[Source]) -> int:
+    rows = [
+        {"collection": source.name, "url": url, "refused": reason}
+        for source in wanted
+        for url, reason in pipeline.plan(source)
+    ]
+    limits = [
+        f"{each.name}: links up to {each.depth} away, at most {_count(each.max_pages, 'page')}" for each in wanted
+    ]
+    lines = [f"{row['url']}{'  refused: ' + row['refused'] if row['refused'] else ''}" for row in rows]
+    terminal.print({"plan": rows}, "\n".join([*lines, *limits]))
+    return 0
+
+
+def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
+    """Print what crawls did; 0 when every address gave a page, 1 when some did, else the first failure's code."""
+    shape = [
+        {
+            "collection": each.collection,
+            "outcomes": dict(each.outcomes),
+            "cut": each.cut,
+            "failed": [dataclasses.asdict(receipt) for receipt in each.failed],
+        }
+        for each in reports
+    ]
+    terminal.print({"crawls": shape}, "\n".join(map(_report_lines, reports)))
+    failed = [receipt for each in reports for receipt in each.failed]
+    good = sum(each.outcomes.total() for each in reports) - len(failed)
+    if failed and not good:
+        raise FetchError(f"no page could be read: {failed[0].reason}", hint="ragmacs crawl --plan shows what was asked")
+    return 1 if failed else 0
+
+
+def _report_lines(report: Report) -> str:
+    outcomes = ", ".join(f"{count} {status}" for status, count in sorted(report.outcomes.items()))
+    reasons: dict[str, list[str]] = {}
+    for receipt in report.failed:
+        reasons.setdefault(receipt.reason.replace(receipt.url, "the page"), []).append(receipt.url)
+    lines = [f"{report.collection}: {outcomes or 'nothing'}"]
+    for reason, urls in reasons.items():
+        shown = urls[0] if len(urls) == 1 else f"{len(urls)} addresses, {urls[0]} among them"
+        lines.append(f"  {shown}: {reason}")
+    if report.cut:
+        lines.append(f"  {report.cut} more were met; raise --max-pages to read them")
+    return "\n".join(lines)
+
+
+def _citation_line(citation: Any) -> str:
+    heading = citation.heading[-1] if citation.heading else citation.title
+    name = heading if heading == citation.title else f"{citation.title}, {heading}"
+    origin = f" (read from {citation.fetched_from})" if citation.as_json().get("fetched_from") else ""
+    return f"[{citation.n}] {name} <{citation.link}>{origin}"
+
+
+def _snippet(text: str, width: int = 160) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as exc:
+        raise InvalidParams(f"{path} cannot be written: {exc.strerror}", hint="name another file") from exc
+
+
+@cli.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; the only place where failures become exit codes."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        cli(standalone_mode=True)
+    except RagmacsError as exc:
+        _fail(exc)
+    except KeyboardInterrupt:
+        _fail(Cancelled())
+    except BrokenPipeError:  # `ragmacs … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as exc:  # noqa: BLE001 - the rim: whatever is left is a bug of ours
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            traceback.print_exc()
+        print(f"ragmacs: internal error: {type(exc).__name__}: {exc}\nhint: run it again with -v", file=sys.stderr)  # noqa: T201
+        sys.exit(70)
+
+
+def _fail(exc: RagmacsError) -> None:
+    print(f"ragmacs: {exc.message}", file=sys.stderr)  # noqa: T201
+    if exc.hint:
+        print(f"hint: {exc.hint}", file=sys.stderr)  # noqa: T201
+    sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()

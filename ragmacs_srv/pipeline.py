@@ -1,0 +1,333 @@
+"""The loops: crawl a source into the store, embed what has no vector yet, publish what readers see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
+from .events import Cancel, Progress, Sink, ignore
+from .ingest import chunk, handbook
+from .ingest.crawl import Frontier, Visit
+from .ingest.fetch import Fetcher
+from .ingest.sections import block_texts, repeated, without
+from .ingest.sources import HANDBOOK, in_scope
+from .ingest.urls import origin
+from .ingest.worker import Extractor
+from .model import Chunk, Page, Response, Section, Source
+from .search import generation
+from .search.embed import Embedder
+from .search.generation import Dense, Manifest
+from .search.store import Receipt, Store, Validators, passage_hash
+
+EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
+EMBED_WINDOW = 2048  # chunks sorted by length together, so that a batch holds little padding
+EMBED_BATCH = 32  # chunks committed together: what a kill can cost
+
+
+class TokenCounter(Protocol):
+    """Counts tokens as the embedding model does."""
+
+    name: str
+    limit: int
+
+    def count(self, text: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What turns an address into chunks: the network, the extraction worker, the model's tokenizer."""
+
+    fetcher: Fetcher
+    extractor: Extractor
+    tokens: TokenCounter
+
+    @property
+    def recipe(self) -> str:
+        """Names extraction and chunking; pages read by another recipe are read again."""
+        return f"{EXTRACTION}.{chunk.VERSION}:{self.tokens.name}"
+
+    def split(self, sections: Iterable[Section]) -> list[list[Chunk]]:
+        """The chunks of each section."""
+        return [list(chunk.split(each, limit=self.tokens.limit, count=self.tokens.count)) for each in sections]
+
+
+@dataclass
+class Report:
+    """What a crawl did: how many addresses ended how, and every one that gave no page, with its reason."""
+
+    collection: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failed: list[Receipt] = field(default_factory=list)
+    cut: int = 0
+
+    def add(self, receipt: Receipt) -> None:
+        self.outcomes[receipt.status] += 1
+        if receipt.status in {"failed", "refused", "gone"}:
+            self.failed.append(receipt)
+
+
+def now() -> str:
+    """The time as it is stored: RFC 3339, UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat()
+
+
+def crawl(
+    store: Store,
+    reader: Reader,
+    source: Source,
+    *,
+    options: Mapping[str, Any] | None = None,
+    sink: Sink = ignore,
+    cancel: Cancel | None = None,
+    grown: Callable[[], None] = lambda: None,
+) -> Report:
+    """Read every page of SOURCE into STORE, each committed as it comes; unchanged pages do no work.
+
+    A crawl that was stopped goes on where it was: addresses it has a receipt for are not asked again.
+    OPTIONS are kept so that an update can repeat the crawl. GROWN is called after every page.
+    """
+    cancel = cancel or Cancel()
+    started = store.start_crawl(source, dict(options or {}), now())
+    report = Report(source.name)
+    if source.name == HANDBOOK:
+        _read_handbook(store, reader, source, report, sink, cancel)
+    else:
+        _Walk(store, reader, source, Frontier(source), cancel).run(started, report, sink, grown)
+    store.finish_crawl(source.name, now())
+    return report
+
+
+def plan(source: Source) -> Iterator[tuple[str, str]]:
+    """(address, reason against it or "") of everything a crawl of SOURCE knows before its first request."""
+    frontier = Frontier(source)
+    for visit in frontier:
+        yield visit.url, ""
+    yield from frontier.refused.items()
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """One crawl under way: the parts every step needs."""
+
+    store: Store
+    reader: Reader
+    source: Source
+    frontier: Frontier
+    cancel: Cancel
+
+    def run(self, started: str, report: Report, sink: Sink, grown: Callable[[], None]) -> None:
+        """Visit every address of the frontier; what has a receipt since STARTED is not asked again."""
+        name, frontier = self.source.name, self.frontier
+        for visit in frontier:
+            self.cancel.check()
+            sink(Progress(f"crawl {name}", frontier.taken - 1, frontier.total, visit.url))
+            receipt = self.store.receipt(name, visit.url)
+            if receipt is None or receipt.at < started:
+                receipt = self.visit(visit, receipt)
+                grown()
+            report.add(receipt)
+            if receipt.page and (known := self.store.validators(receipt.page)):
+                frontier.add(known.links, visit.depth)
+        for url, reason in frontier.refused.items():
+            receipt = Receipt(name, url, "refused", "", reason, "", "", 0, now())
+            self.store.record(receipt)
+            report.add(receipt)
+        report.cut = frontier.cut
+        self.drop_departed()
+        sink(Progress(f"crawl {name}", frontier.taken, frontier.taken))
+
+    def visit(self, visit: Visit, before: Receipt | None) -> Receipt:
+        """Read one address; what comes of it is committed before this returns."""
+        page = before.page if before and before.page else visit.url
+        known = self.store.validators(page)
+        if known is not None and not known.chunker.startswith(f"{EXTRACTION}."):
+            known = None  # read by an older recipe: the bytes are needed again
+        etag, last_modified = (known.etag, known.last_modified) if known else ("", "")
+        try:
+            response = self.reader.fetcher.get(visit.url, etag=etag, last_modified=last_modified, cancel=self.cancel)
+            return self.take(visit, response, page, known)
+        except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
+            return self.do_without(visit, exc, before)
+
+    def take(self, visit: Visit, response: Response, page: str, known: Validators | None) -> Receipt:
+        """Decide what RESPONSE means: nothing new, another name of a known page, or a page to store."""
+        digest = known.body_hash if response.status == 304 and known else _sha256(response.body)
+        if response.url != visit.url:
+            if reason := self.redirect_refused(visit, response.url):
+                return self.note(visit, "refused", "", f"redirects to {response.url}, {reason}")
+            if self.frontier.met(response.url) and self.store.validators(response.url):
+                return self.note(visit, "alias", response.url, "redirect")
+        if known and known.body_hash == digest and page in {response.url, visit.url}:
+            return self.note(visit, "unchanged", page, digest=digest, etag=response.etag)
+        extracted = self.reader.extractor.extract(response, cancel=self.cancel)
+        text_hash = _text_hash(extracted)
+        twin = self.store.page_with_text(text_hash)
+        if twin and twin != extracted.url:
+            self.store.remove_url(extracted.url)
+            return self.note(visit, "alias", twin, "the same text")
+        status = "changed" if self.store.validators(extracted.url) else "new"
+        receipt = self.receipt(visit, status, extracted.url, digest=digest, etag=response.etag)
+        _put(self.store, self.reader, response, extracted, receipt, text_hash)
+        return receipt
+
+    def do_without(self, visit: Visit, exc: RagmacsError, before: Receipt | None) -> Receipt:
+        """Note that an address gave no page; the last good copy stays, unless the address is gone twice."""
+        page = before.page if before else ""
+        status = "refused" if isinstance(exc, RobotsDenied | AddressRefused) else "failed"
+        if isinstance(exc, FetchError) and exc.status in {404, 410}:
+            status = "gone"
+            if before and before.status == "gone" and page:
+                self.store.remove_member(self.source.name, page)
+                page = ""
+        return self.note(visit, status, page, exc.message)
+
+    def note(self, visit: Visit, status: str, page: str, reason: str = "", **validators: str) -> Receipt:
+        """Commit a receipt for an address that brought no new text."""
+        receipt = self.receipt(visit, status, page, reason, **validators)
+        self.store.record(receipt)
+        return receipt
+
+    def receipt(
+        self, visit: Visit, status: str, page: str, reason: str = "", *, digest: str = "", etag: str = ""
+    ) -> Receipt:
+        return Receipt(self.source.name, visit.url, status, page, reason, etag, digest, visit.depth, now())
+
+    def redirect_refused(self, visit: Visit, url: str) -> str:
+        """Why the end of a redirect is not wanted; a seed may lead anywhere that is not denied."""
+        reason = in_scope(self.source, url)
+        return "" if visit.depth == 0 and reason.startswith("outside") else reason
+
+    def drop_departed(self) -> None:
+        """Take out of the collection what a finished, uncut crawl no longer meets."""
+        if self.frontier.cut:
+            return
+        for receipt in list(self.store.receipts(self.source.name)):
+            if receipt.url not in self.frontier.refused and not self.frontier.met(receipt.url):
+                self.store.remove_receipt(self.source.name, receipt.url)
+
+
+def _read_handbook(store: Store, reader: Reader, source: Source, report: Report, sink: Sink, cancel: Cancel) -> None:
+    for n, response in enumerate(handbook.responses()):
+        cancel.check()
+        sink(Progress(f"read {source.name}", n, len(source.seeds), response.url))
+        known = store.validators(response.url)
+        digest = _sha256(response.body)
+        same = known is not None and (known.body_hash, known.chunker) == (digest, reader.recipe)
+        status = "unchanged" if same else "changed" if known else "new"
+        receipt = Receipt(source.name, response.url, status, response.url, "", "", digest, 0, now())
+        if same:
+            store.record(receipt)
+        else:
+            page = reader.extractor.extract(response, cancel=cancel)
+            _put(store, reader, response, page, receipt, _text_hash(page))
+        report.add(receipt)
+
+
+def _put(store: Store, reader: Reader, response: Response, page: Page, receipt: Receipt, text_hash: str) -> None:
+    chunks = reader.split(page.sections)
+    store.put_page(response, page, chunks, receipt, text_hash=text_hash, chunker=reader.recipe)
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _text_hash(page: Page) -> str:
+    """What two pages share that are one document under two addresses."""
+    digest = hashlib.sha256()
+    for section in page.sections:
+        digest.update(f"{section.anchor}\0{section.text}\0".encode())
+    return digest.hexdigest()
+
+
+def drop_repeats(store: Store, reader: Reader, origins: Iterable[str]) -> int:
+    """Remove the lines that stand on most pages of a site without semantic markup; returns pages changed.
+
+    Only pages whose content element was guessed are looked at. What was found once is remembered, so
+    that a page read again later is cleaned alike.
+    """
+    changed = 0
+    for site in origins:
+        pages = [store.page(url).page for url in store.unmarked(site)]
+        found = repeated([block_texts(page) for page in pages]) - store.repeats(site)
+        if found:
+            store.add_repeats(site, found)
+        drop = store.repeats(site)
+        for page in pages:
+            sections = [without(each, drop) for each in page.sections]
+            if sections != list(page.sections):
+                store.rewrite_page(page.url, sections, reader.split(sections), chunker=reader.recipe)
+                changed += 1
+    return changed
+
+
+def rechunk(store: Store, reader: Reader) -> int:
+    """Split pages again that another chunker split; returns how many."""
+    stale = store.other_chunkers(reader.recipe)
+    for url in stale:
+        sections = store.page(url).page.sections
+        store.rewrite_page(url, sections, reader.split(sections), chunker=reader.recipe)
+    return len(stale)
+
+
+def embed(store: Store, embedder: Embedder, *, sink: Sink = ignore, cancel: Cancel | None = None) -> int:
+    """Give every chunk in STORE a vector of EMBEDDER's; returns how many were missing.
+
+    Each batch is committed, so that a kill costs one batch. Vectors nothing needs any more are dropped.
+    """
+    cancel = cancel or Cancel()
+    known = store.known_vectors(embedder.key)
+    wanted = {passage_hash(each): each.passage for each in _chunks(store)}
+    missing = {key: text for key, text in wanted.items() if key not in known}
+    done = 0
+    for window in _windows(list(missing.items()), EMBED_WINDOW):
+        window.sort(key=lambda item: len(item[1]))
+        for batch in _windows(window, EMBED_BATCH):
+            cancel.check()
+            sink(Progress("embed", done, len(missing), "chunks"))
+            vectors = embedder.embed([text for _, text in batch])
+            store.put_vectors(embedder.key, [key for key, _ in batch], vectors)
+            done += len(batch)
+    if known - wanted.keys():
+        store.drop_vectors(embedder.key, keep=set(wanted))
+    if missing:
+        sink(Progress("embed", done, done, "chunks"))
+    return done
+
+
+def publish(store: Store, reader: Reader, embedder: Embedder | None, *, force: bool = False) -> Manifest | None:
+    """Make a generation of what STORE holds; None when the newest one is that already, unless FORCE.
+
+    With EMBEDDER every chunk must have its vector: see `embed`.
+    """
+    revision = store.revision()
+    newest = generation.newest_manifest(store.folder)
+    key = embedder.key if embedder else ""
+    if not force and newest and (newest.revision, newest.model_key, newest.chunker) == (revision, key, reader.recipe):
+        return None
+    dense = None
+    if embedder is not None:
+        dense = Dense(embedder.name, key, embedder.dim, lambda passages: store.vectors(key, passages))
+    pages = map(store.page, store.urls())
+    return generation.publish(store.folder, pages, revision=revision, chunker=reader.recipe, created=now(), dense=dense)
+
+
+def origins(store: Store) -> list[str]:
+    """The sites that the stored pages come from."""
+    return sorted({origin(url) for url in store.urls() if url.startswith("http")})
+
+
+def _chunks(store: Store) -> Iterator[Chunk]:
+    for url in store.urls():
+        for chunks in store.page(url).chunks:
+            yield from chunks
+
+
+def _windows(items: Sequence[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

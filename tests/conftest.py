@@ -1,0 +1,87 @@
+"""What every test gets: a home of its own, no way off this machine, and a store that holds something."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import demo_site
+from tests.servers import Site, serve
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TOOLS = {"model", "go", "llmserver", "slow"}  # with CI=1 none of these may be skipped
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty RAGMACS_HOME; no other setting leaks in from the environment."""
+    for name in [name for name in os.environ if name.startswith("RAGMACS_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("RAGMACS_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting to anything but loopback is a failure of the test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith(("127.", "::1", "localhost")):
+            raise AssertionError(f"a test tried to connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A small site of our own that answers under go.dev's paths."""
+    with serve(demo_site.answer) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The saved pages and questions beside the checkout; the test is skipped without them."""
+    if not SHARED.is_dir():
+        pytest.skip("no saved pages beside the checkout (../shared)")
+    return SHARED
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def ragmacs() -> Run:
+    """Run the command line in a process of its own: ragmacs("ask", "…", env={…}, input="…")."""
+
+    def run(*args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ragmacs_srv.cli", *args]
+        return subprocess.run(
+            command, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, **options
+        )
+
+    return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """In CI a tool that is missing is a failure, not a skip."""
+    report = yield
+    tools = TOOLS.intersection(mark.name for mark in item.iter_markers())
+    excused = item.get_closest_marker("shared") is not None and not SHARED.is_dir()
+    if os.environ.get("CI") == "1" and report.skipped and tools and not excused:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped in CI: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}"
+        )
+    return report
