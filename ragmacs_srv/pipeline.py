@@ -133,10 +133,11 @@ class _Walk:
             report.add(receipt)
             if receipt.page and (known := self.store.validators(receipt.page)):
                 frontier.add(known.links, visit.depth)
-        for url, reason in frontier.refused.items():
-            receipt = Receipt(name, url, "refused", "", reason, "", "", 0, now())
-            self.store.record(receipt)
-            report.add(receipt)
+        for status, addresses in (("refused", frontier.refused), ("skipped", frontier.traps)):
+            for url, reason in addresses.items():
+                receipt = Receipt(name, url, status, "", reason, "", "", 0, now())
+                self.store.record(receipt)
+                report.add(receipt)
         report.cut = frontier.cut
         self.drop_departed()
         sink(Progress(f"crawl {name}", frontier.taken, frontier.taken))

@@ -28,7 +28,8 @@ class Frontier:
     """The addresses of one crawl, nearest first; iterate to take them, `add` what a page links to.
 
     Every address is given out once. `max_pages` counts what is given out; `cut` is how many more there
-    were then. `refused` holds, with the reason, what a seed or a link asked for and never gets.
+    were then. With their reasons, `refused` holds the seeds that are never read, `traps` the links that
+    look like one of endlessly many.
     """
 
     def __init__(self, source: Source) -> None:
@@ -38,6 +39,7 @@ class Frontier:
         self._variants: Counter[str] = Counter()
         self.taken = 0
         self.refused: dict[str, str] = {}
+        self.traps: dict[str, str] = {}
         for seed in source.seeds:
             self._meet(seed, 0)
 
@@ -77,14 +79,13 @@ class Frontier:
             return
         if self.met(url):
             return
-        if reason := self._reason_against(url):
-            if depth == 0 or not reason.startswith("outside"):
+        if reason := in_scope(self._source, url):
+            if depth == 0:
                 self.refused[url] = reason
-            return
-        self._queue.append(Visit(url, depth))
-
-    def _reason_against(self, url: str) -> str:
-        return in_scope(self._source, url) or self._trap(url)
+        elif depth > 0 and (reason := self._trap(url)):
+            self.traps[url] = reason
+        else:
+            self._queue.append(Visit(url, depth))
 
     def _trap(self, url: str) -> str:
         """Why URL looks like one of endlessly many, or ""."""

@@ -169,10 +169,10 @@ class Fetcher:
         resolve = None if self._needs_proxy(dialled) else self._resolve
         try:
             with budget.spend() as seconds:
-                time_left = min(seconds, RESOLVE_TIMEOUT)
-                vetted = within(time_left, cancel, lambda: vet(dialled, allow=self._allow, resolve=resolve))
+                longest = min(seconds, RESOLVE_TIMEOUT)
+                vetted = within(longest, cancel, lambda: vet(dialled, allow=self._allow, resolve=resolve))
         except TimeoutError as exc:
-            if budget.is_spent:
+            if longest < RESOLVE_TIMEOUT:
                 raise _late(identity, budget) from exc
             raise Unreachable("its name does not resolve in time", origin=dialled.origin) from exc
         return Hop(identity, dialled, vetted, 0.0 if mirror or vetted.local else self._delay)

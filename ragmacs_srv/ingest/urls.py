@@ -105,16 +105,17 @@ def shown(url: str) -> str:
 
 
 def _parse(url: str) -> Parts:
-    match = _REFERENCE.fullmatch(url[: MAX_LENGTH + 1])
+    page = url.partition("#")[0]
+    match = _REFERENCE.fullmatch(page)
     assert match is not None  # every part of the pattern is optional
     scheme, authority, path, query = (text or "" for text in match.groups())
-    if _FORBIDDEN.search(url.partition("#")[0]):
+    if _FORBIDDEN.search(page):
         raise ValueError("it has a control character or a backslash in it")
     if scheme.lower() not in DEFAULT_PORTS:
         raise ValueError("only http and https addresses are read")
     host, port = _split_authority(authority, scheme.lower())
     parts = Parts(scheme.lower(), host, port, _remove_dots(_escape(path)) or "/", _clean_query(_escape(query)))
-    if len(parts.url) > MAX_LENGTH:
+    if max(len(page), len(parts.url)) > MAX_LENGTH:
         raise ValueError(f"it is longer than {MAX_LENGTH} characters")
     return parts
 

@@ -37,10 +37,6 @@ class Budget:
         finally:
             self._left -= self._clock() - start
 
-    @property
-    def is_spent(self) -> bool:
-        return self._left <= 0
-
 
 class Wire:
     """The socket of one exchange, for another thread to cut.
@@ -140,7 +136,9 @@ def _gunzip(chunks: Iterable[bytes], limit: int) -> bytes:
     try:
         for packed in chunks:
             while packed and len(body) <= limit:
-                if member.eof:  # a gzip file may have several members
+                if member.eof and not packed.startswith(b"\x1f"):
+                    return bytes(body)  # padding, as some servers add it
+                if member.eof:  # there may be several members
                     member = zlib.decompressobj(wbits=31)
                 body += member.decompress(packed, limit + 1 - len(body))
                 packed, empty = member.unused_data, False

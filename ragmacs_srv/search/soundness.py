@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ..errors import IndexCorrupt
+from ..errors import IndexCorrupt, IndexMismatch
 from . import generation
-from .store import CRAWL_DB, Store
+from .store import CRAWL_DB, Store, rebuild
 
 
 def problems(folder: Path) -> list[str]:
@@ -20,15 +20,16 @@ def problems(folder: Path) -> list[str]:
     try:
         with Store(folder) as store:
             return [*generation.problems(folder), *store.problems()]
-    except IndexCorrupt as exc:
+    except (IndexCorrupt, IndexMismatch) as exc:
         return [*generation.problems(folder), exc.message]
 
 
 def repair(folder: Path) -> list[str]:
     """Remove what is damaged and keep the rest; says what was done, a line each.
 
-    Bad rows go with their pages, which the next crawl reads again. A crawl.db that is beyond that is set
-    aside. Damaged generations go: they are made anew from crawl.db.
+    Bad rows go with their pages, which the next crawl reads again. A crawl.db that no row can be read
+    from is set aside. Damaged generations go: they are made anew from crawl.db. Raises IndexMismatch for
+    a crawl.db of a newer ragmacs, which is left alone.
     """
     done = _repair_crawl_db(folder) if (folder / CRAWL_DB).exists() else []
     for path in generation.damaged(folder):
@@ -40,13 +41,20 @@ def repair(folder: Path) -> list[str]:
 def _repair_crawl_db(folder: Path) -> list[str]:
     try:
         with Store(folder) as store:
-            if not store.structural_problems():
-                rows = store.repair()
-                return [f"{rows} damaged row(s) of crawl.db are gone"] if rows else []
+            if not any(store.problems()):
+                return []
     except IndexCorrupt:
         pass
+    if not rebuild(folder):
+        return [_set_aside(folder)]
+    with Store(folder) as store:
+        store.drop_incomplete()
+        return [f"crawl.db was damaged and is made anew: {store.count()[0]} page(s) were whole"]
+
+
+def _set_aside(folder: Path) -> str:
     aside = folder / f"{CRAWL_DB}.damaged"
     (folder / CRAWL_DB).replace(aside)
     made = generation.newest_manifest(folder)
     again = " ".join(made.collections) if made else ""
-    return [f"crawl.db could not be repaired and is now {aside.name}; crawl again: {again}".rstrip(": ")]
+    return f"crawl.db could not be repaired and is now {aside.name}; crawl again: {again}".rstrip(": ")

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import IndexCorrupt
 from ..model import Block, Chunk, Page, Response, Section, Source
-from .database import REPAIR, TABLES, columns, connect, fresh, mapped, migrate, schema, seal, seal_cells, take_lock
+from .database import REPAIR, TABLES, columns, connect, mapped, migrate, schema, seal, seal_cells, take_lock
 
 CRAWL_DB = "crawl.db"
 
@@ -42,7 +42,7 @@ class Validators:
 class Receipt:
     """What became of one address in the last crawl that met it.
 
-    `status` is new, changed, unchanged, alias, failed, refused or gone; `page` is the address of the page
+    `status` is new, changed, unchanged, alias, failed, refused, skipped or gone; `page` is the address of the page
     that holds its text ("" when none does), another one for an alias or a redirect.
     """
 
@@ -183,7 +183,7 @@ class Store:
 
     def urls(self) -> list[str]:
         """The address of every page in a collection, sorted."""
-        return [row[0] for row in self._execute("SELECT DISTINCT url FROM members ORDER BY url")]
+        return [row[0] for row in self._select("SELECT DISTINCT url FROM members ORDER BY url")]
 
     def page(self, url: str) -> StoredPage:
         """The page at URL; raises IndexCorrupt when a row of it is missing or not what was written."""
@@ -204,7 +204,8 @@ class Store:
 
     def unmarked(self, origin: str) -> list[str]:
         """The pages of ORIGIN whose content element had to be guessed, sorted."""
-        return [row["url"] for row in self._rows("pages", "marked = 0 AND url LIKE ? || '/%' ORDER BY url", origin)]
+        inside = "url >= ?1 || '/' AND url < ?1 || '0'"  # "0" follows "/"
+        return [row["url"] for row in self._rows("pages", f"marked = 0 AND {inside} ORDER BY url", origin)]
 
     def other_chunkers(self, chunker: str) -> list[str]:
         """The pages that were not split by CHUNKER, sorted."""
@@ -217,10 +218,16 @@ class Store:
         return pages, chunks
 
     def revision(self) -> str:
-        """A hash that changes whenever a generation made from here would."""
+        """A hash that changes whenever a generation made from here would.
+
+        Raises IndexCorrupt when a row could be hidden by a damaged structure, and so be missing in it.
+        """
+        for problem in self.structural_problems():
+            raise IndexCorrupt(problem, hint=REPAIR)
         digest = hashlib.sha256()
-        for table, order in (("pages", "url"), ("members", "collection, url"), ("chunks", "url, n")):
-            for row in self._execute(f"SELECT hash FROM {table} ORDER BY {order}"):
+        keys = {"pages": "url", "members": "collection, url", "sections": "url, n", "chunks": "url, n"}
+        for table, order in keys.items():
+            for row in self._select(f"SELECT CAST(hash AS BLOB) FROM {table} ORDER BY {order}"):
                 digest.update(row[0])
         return digest.hexdigest()[:32]
 
@@ -281,7 +288,7 @@ class Store:
 
     def known_vectors(self, model: str) -> set[str]:
         """The passage hashes that have a vector of MODEL."""
-        return {row[0] for row in self._execute("SELECT passage FROM vectors WHERE model = ?", model)}
+        return {row[0] for row in self._select("SELECT passage FROM vectors WHERE model = ?", model)}
 
     def put_vectors(self, model: str, passages: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Keep one float32 row of VECTORS per passage hash; committed at once, so that a kill costs one batch."""
@@ -290,10 +297,12 @@ class Store:
                 self._insert("vectors", (model, passage, vector.astype("<f4").tobytes()))
 
     def vectors(self, model: str, passages: Iterable[str]) -> Iterator[NDArray[np.float32]]:
-        """The vector of MODEL for each passage hash, in that order; every one must be known."""
+        """The vector of MODEL for each passage hash, in that order; raises IndexCorrupt for one that is not known."""
         for passage in passages:
-            for row in self._rows("vectors", "model = ? AND passage = ?", model, passage):
-                yield np.frombuffer(row["vector"], "<f4")
+            row = next(self._rows("vectors", "model = ? AND passage = ?", model, passage), None)
+            if row is None:
+                raise IndexCorrupt(f"crawl.db: the vector of passage {passage} is missing", hint="ragmacs reindex")
+            yield np.frombuffer(row["vector"], "<f4")
 
     def drop_vectors(self, model: str, *, keep: set[str]) -> None:
         """Forget the vectors of MODEL whose passage is not in KEEP, and all those of other models."""
@@ -318,40 +327,33 @@ class Store:
             yield exc.message
 
     def structural_problems(self) -> list[str]:
-        """What SQLite itself finds wrong, or a schema that is not ours."""
+        """What SQLite itself finds wrong."""
         try:
-            found = [f"crawl.db: {row[0]}" for row in self._execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
-            if schema(self._db) != schema(fresh()):
-                found.append("crawl.db: the schema is not what was written")
+            return [f"crawl.db: {row[0]}" for row in self._select("PRAGMA integrity_check(10)") if row[0] != "ok"]
         except IndexCorrupt as exc:
             return [exc.message]
-        return found
 
-    def repair(self) -> int:
-        """Drop every row that is not what was written and every page that it leaves incomplete.
-
-        Returns how many rows were bad. The next crawl reads the pages that went again.
-        """
-        bad = [(table, rowid) for table in TABLES for rowid in self._bad(table)]
+    def drop_incomplete(self) -> None:
+        """Drop every page that lacks a section or a chunk, and its receipts: the next crawl reads it again."""
         with self._transaction():
-            for table, rowid in bad:
-                self._execute(f"DELETE FROM {table} WHERE rowid = ?", rowid)
+            for receipt in self._rows("receipts", "page IN (SELECT url FROM pages)"):
+                self._insert("members", (receipt["collection"], receipt["page"]))
             for url in self._incomplete():
                 self._execute("DELETE FROM members WHERE url = ?", url)
             self._drop_orphans()
-        return len(bad)
+            self._execute("DELETE FROM receipts WHERE page != '' AND page NOT IN (SELECT url FROM pages)")
 
     def _bad(self, table: str) -> Iterator[int]:
         """The rowids of the rows of TABLE that do not match their hash."""
         names = columns(self._db, table)[:-1]
         as_bytes = ", ".join(f"CAST({name} AS BLOB), typeof({name})" for name in names)
-        for rowid, stored, *cells in self._execute(f"SELECT rowid, hash, {as_bytes} FROM {table}"):
+        for rowid, stored, *cells in self._select(f"SELECT rowid, CAST(hash AS BLOB), {as_bytes} FROM {table}"):
             if stored != seal_cells(table, zip(cells[::2], cells[1::2], strict=True)):
                 yield rowid
 
     def _incomplete(self) -> list[str]:
         """The pages whose number of sections or chunks is not the one written with them, or that are missing."""
-        rows = self._execute(
+        rows = self._select(
             "SELECT url FROM pages WHERE sections != (SELECT count(*) FROM sections s WHERE s.url = pages.url)"
             " OR chunks != (SELECT count(*) FROM chunks c WHERE c.url = pages.url)"
             " UNION SELECT url FROM members WHERE url NOT IN (SELECT url FROM pages)"
@@ -366,15 +368,20 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # a full disk has rolled back already
                     self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def _execute(self, sql: str, *values: object) -> sqlite3.Cursor:
         with mapped():
             return self._db.execute(sql, values)
+
+    def _select(self, sql: str, *values: object) -> Iterator[sqlite3.Row]:
+        """The rows one by one; SQLite meets most damage here, not in `execute`."""
+        with mapped():
+            yield from self._db.execute(sql, values)
 
     def _insert(self, table: str, values: Sequence[object]) -> None:
         row = (*values, seal(table, values))
@@ -417,20 +424,77 @@ class Store:
         return int(before - after)
 
 
+def rebuild(folder: Path) -> int:
+    """Make crawl.db anew from its rows that are what was written; returns how many there are.
+
+    With none it stays as it is. Its pages may be incomplete after: see `Store.drop_incomplete`.
+    """
+    path, rows = folder / CRAWL_DB, 0
+    lock = take_lock(folder)
+    try:
+        with mapped(), closing(_make(path)) as made:
+            made.execute("BEGIN")
+            with closing(sqlite3.connect(path)) as old:
+                old.text_factory = lambda text: text.decode(errors="replace")  # the hash will tell
+                for table in TABLES:
+                    insert = f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(columns(made, table)))})"
+                    rows += made.executemany(insert, _sound(old, table)).rowcount
+            made.execute("COMMIT")
+        if rows:
+            _install(path)
+    finally:
+        os.close(lock)
+    return rows
+
+
+def _sound(db: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of TABLE that are what was written; from both ends, as SQLite stops at a page it cannot read."""
+    for order in ("ASC", "DESC"):
+        try:
+            for row in db.execute(f"SELECT * FROM {table} NOT INDEXED ORDER BY rowid {order}"):
+                if row[-1] == seal(table, row[:-1]):
+                    yield row
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            continue
+        return
+
+
 def _open(path: Path) -> sqlite3.Connection:
     """crawl.db, made whole before it gets its name: an empty file of that name is always damage."""
     if not path.exists():
-        made = path.with_suffix(".new")
-        made.unlink(missing_ok=True)
-        db = connect(made)
-        migrate(db)
-        db.close()
-        made.rename(path)
+        _make(path).close()
+        _install(path)
     elif path.stat().st_size == 0:
         raise IndexCorrupt(f"{path.name} is empty", hint=REPAIR)
     db = connect(path)
+    try:
+        migrate(db)
+        if schema(db) != _our_schema():
+            raise IndexCorrupt(f"{path.name}: the schema is not what was written", hint=REPAIR)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _make(path: Path) -> sqlite3.Connection:
+    """An empty database that takes the place of PATH by `_install`."""
+    made = path.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    db = connect(made)
     migrate(db)
     return db
+
+
+def _install(path: Path) -> None:
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)  # never to be played into another file
+    path.with_suffix(".new").replace(path)
+
+
+def _our_schema() -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db)
+        return schema(db)
 
 
 def passage_hash(chunk: Chunk) -> str:

@@ -36,6 +36,8 @@ class FlatIndex:
     def search(
         self, query: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if not (self._index.ntotal if among is None else len(among)):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
         only: Any = faiss.SearchParameters
         params = None if among is None else only(sel=faiss.IDSelectorBatch(among))
         scores, rows = self._index.search(query[None, :], min(k, self._index.ntotal), params=params)

@@ -256,7 +256,11 @@ def test_a_coding_we_did_not_ask_for_is_refused(coding):
         fetch({"/": Answer(PAGE, headers={"Content-Encoding": coding})})
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(PAGE)[:-12], b"not gzip", gzip.compress(PAGE) + b"tail"])
+def test_padding_after_a_packed_body_is_ignored():
+    assert unpack([gzip.compress(PAGE) + bytes(100), bytes(100)], "gzip", 1000) == PAGE
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(PAGE)[:-12], b"not gzip"], ids=["cut short", "not gzip"])
 def test_a_broken_packed_body_is_an_error(packed):
     with pytest.raises(Damaged):
         unpack([packed], "gzip", 1000)
@@ -606,19 +610,19 @@ def test_a_mirror_that_is_no_origin_is_an_invalid_argument(mirrors):
 @pytest.mark.parametrize(
     ("rules", "path", "may"),
     [
-        (b"User-agent: *\nDisallow: /a", "/a/b", False),
-        (b"User-agent: *\nDisallow: /a", "/b", True),
-        (b"\xef\xbb\xbfUser-agent: *\nDisallow: /a", "/a", False),
-        (b"User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b", True),
-        (b"User-agent: *\nDisallow: /*.gif$", "/x.gif", False),
-        (b"User-agent: *\nDisallow: /*.gif$", "/x.gif?y", True),
-        (b"User-agent: ragmacs\nDisallow: /\n\nUser-agent: *\nAllow: /", "/", False),
-        (b"User-agent: *\nDisallow: /\n\nUser-agent: RagMacs\nAllow: /", "/", True),
-        (b"User-agent: *\nDisallow: /a\r\rUser-agent: *\nDisallow: /b", "/b", False),
-        (b"User-agent: *\nDisallow: /%7ejoe", "/~joe", False),
-        (b"\xff\xfe\x00 garbage \x00\n\nUser-agent: *\nDisallow: /a", "/a", False),
-        (b"<!doctype html><h1>Not found</h1>", "/a", True),
-        (b"", "/a", True),
+        pytest.param(b"User-agent: *\nDisallow: /a", "/a/b", False, id="disallowed"),
+        pytest.param(b"User-agent: *\nDisallow: /a", "/b", True, id="not mentioned"),
+        pytest.param(b"\xef\xbb\xbfUser-agent: *\nDisallow: /a", "/a", False, id="after a byte order mark"),
+        pytest.param(b"User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b", True, id="the longest match wins"),
+        pytest.param(b"User-agent: *\nDisallow: /*.gif$", "/x.gif", False, id="wildcard"),
+        pytest.param(b"User-agent: *\nDisallow: /*.gif$", "/x.gif?y", True, id="wildcard up to the end"),
+        pytest.param(b"User-agent: ragmacs\nDisallow: /\n\nUser-agent: *\nAllow: /", "/", False, id="our group"),
+        pytest.param(b"User-agent: *\nDisallow: /\n\nUser-agent: RagMacs\nAllow: /", "/", True, id="our group only"),
+        pytest.param(b"User-agent: *\nDisallow: /a\r\rUser-agent: *\nDisallow: /b", "/b", False, id="merged groups"),
+        pytest.param(b"User-agent: *\nDisallow: /%7ejoe", "/~joe", False, id="escapes"),
+        pytest.param(b"\xff\xfe\x00 junk \x00\n\nUser-agent: *\nDisallow: /a", "/a", False, id="after junk"),
+        pytest.param(b"<!doctype html><h1>Not found</h1>", "/a", True, id="a page instead"),
+        pytest.param(b"", "/a", True, id="empty"),
     ],
 )
 def test_robots_txt_is_obeyed(rules, path, may):

@@ -35,6 +35,7 @@ from ragmacs_srv.ingest.urls import canonical, join, origin, parse, shown, split
         ("https://go.dev/a?b=1&c=%7e", "https://go.dev/a?b=1&c=~"),
         ("https://go.dev/a?q=x/../y", "https://go.dev/a?q=x/../y"),
         ("https://go.dev/a#b?c", "https://go.dev/a"),
+        ("https://go.dev/a#" + "b" * 9000, "https://go.dev/a"),
         ("https://go.dev/a?utm_source=x&q=1&GCLID=2&fbclid=3", "https://go.dev/a?q=1"),
         ("https://go.dev/a?utm_source=x", "https://go.dev/a"),
         ("https://go.dev/a?autm_source=x&gclids=1", "https://go.dev/a?autm_source=x&gclids=1"),
@@ -106,6 +107,7 @@ def test_addresses_of_one_page_have_one_identity(written, identity):
         "http://go.dev/" + "a" * 9000,
         "http://go.dev/" + "é" * 3000,
         "http://go.dev?" + "a" * 100_000,
+        "http://go.dev?utm_source=" + "a" * 9000,
     ],
 )
 def test_what_is_not_a_plain_web_address_is_refused(written):
