@@ -209,9 +209,10 @@ class App:
     def reindex(self) -> Manifest:
         """Chunk, embed and publish anew what is stored, without any network."""
         with self.store() as store, self.reader() as reader:
+            if not store.urls():
+                raise NotIndexed("there is nothing to index", hint="ragmacs crawl go-gc")
             manifest = self._publish(store, reader, force=True)
-        if manifest is None:
-            raise NotIndexed("there is nothing to index", hint="ragmacs crawl go-gc")
+        assert manifest is not None
         return manifest
 
     # The state of things

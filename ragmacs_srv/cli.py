@@ -27,7 +27,6 @@ from .app import App
 from .errors import Cancelled, FetchError, InvalidParams, RagmacsError
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import sources
-from .ingest.urls import canonical
 from .model import Answer, Source
 from .pipeline import Report
 
@@ -485,9 +484,8 @@ def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | No
         listed = _listed(file)
         named.append(Source(name or file.stem, f"Pages listed in {file.name}", listed, depth=0, max_pages=len(listed)))
     if addresses:
-        seeds = tuple(canonical(each) for each in addresses)
-        host = seeds[0].split("/")[2].replace(":", "-")
-        named.append(Source(name or host, f"Pages of {host}", seeds, depth=2, max_pages=200))
+        host = addresses[0].split("/")[2].replace(":", "-") or "pages"
+        named.append(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200))
     if not named:
         known = ", ".join(sources.files(app.settings.folders.sources))
         raise InvalidParams("nothing to crawl", hint=f"name a collection ({known}) or an address")

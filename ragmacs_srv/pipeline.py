@@ -22,9 +22,10 @@ from .model import Chunk, Page, Response, Section, Source
 from .search import generation
 from .search.embed import Embedder
 from .search.generation import Dense, Manifest
-from .search.store import Receipt, Store, Validators, passage_hash
+from .search.store import Receipt, Store, passage_hash
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
+SAME_TEXT = "the same text"  # why an address is an alias, when it is not a redirect
 EMBED_WINDOW = 2048  # chunks sorted by length together, so that a batch holds little padding
 EMBED_BATCH = 32  # chunks committed together: what a kill can cost
 
@@ -110,6 +111,18 @@ def plan(source: Source) -> Iterator[tuple[str, str]]:
     yield from frontier.refused.items()
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an address gave last time, and what it is when it gives that again."""
+
+    page: str
+    status: str
+    reason: str
+    etag: str
+    last_modified: str
+    body_hash: str
+
+
 @dataclass(frozen=True)
 class _Walk:
     """One crawl under way: the parts every step needs."""
@@ -144,33 +157,41 @@ class _Walk:
 
     def visit(self, visit: Visit, before: Receipt | None) -> Receipt:
         """Read one address; what comes of it is committed before this returns."""
-        page = before.page if before and before.page else visit.url
-        known = self.store.validators(page)
-        if known is not None and not known.chunker.startswith(f"{EXTRACTION}."):
-            known = None  # read by an older recipe: the bytes are needed again
+        known = self.known(visit, before)
         etag, last_modified = (known.etag, known.last_modified) if known else ("", "")
         try:
             response = self.reader.fetcher.get(visit.url, etag=etag, last_modified=last_modified, cancel=self.cancel)
-            return self.take(visit, response, page, known)
+            return self.take(visit, response, known)
         except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
             return self.do_without(visit, exc, before)
 
-    def take(self, visit: Visit, response: Response, page: str, known: Validators | None) -> Receipt:
+    def known(self, visit: Visit, before: Receipt | None) -> _Known | None:
+        """What we hold of an address: its page, or that it had the text of another one."""
+        if before and before.reason == SAME_TEXT and self.store.validators(before.page):
+            return _Known(before.page, "alias", SAME_TEXT, before.etag, "", before.body_hash)
+        page = before.page if before and before.page else visit.url
+        held = self.store.validators(page)
+        if held is None or not held.chunker.startswith(f"{EXTRACTION}."):
+            return None  # never read, or by an older recipe: the bytes are needed
+        return _Known(page, "unchanged", "", held.etag, held.last_modified, held.body_hash)
+
+    def take(self, visit: Visit, response: Response, known: _Known | None) -> Receipt:
         """Decide what RESPONSE means: nothing new, another name of a known page, or a page to store."""
-        digest = known.body_hash if response.status == 304 and known else _sha256(response.body)
         if response.url != visit.url:
             if reason := self.redirect_refused(visit, response.url):
                 return self.note(visit, "refused", "", f"redirects to {response.url}, {reason}")
             if self.frontier.met(response.url) and self.store.validators(response.url):
                 return self.note(visit, "alias", response.url, "redirect")
-        if known and known.body_hash == digest and page in {response.url, visit.url}:
-            return self.note(visit, "unchanged", page, digest=digest, etag=response.etag)
+        digest = _sha256(response.body)
+        if known and (response.status == 304 or digest == known.body_hash):
+            etag = response.etag or known.etag
+            return self.note(visit, known.status, known.page, known.reason, digest=known.body_hash, etag=etag)
         extracted = self.reader.extractor.extract(response, cancel=self.cancel)
         text_hash = _text_hash(extracted)
         twin = self.store.page_with_text(text_hash)
         if twin and twin != extracted.url:
             self.store.remove_url(extracted.url)
-            return self.note(visit, "alias", twin, "the same text")
+            return self.note(visit, "alias", twin, SAME_TEXT, digest=digest, etag=response.etag)
         status = "changed" if self.store.validators(extracted.url) else "new"
         receipt = self.receipt(visit, status, extracted.url, digest=digest, etag=response.etag)
         _put(self.store, self.reader, response, extracted, receipt, text_hash)

@@ -1,0 +1,35 @@
+"""Stand-ins at the seams: an embedder without a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragmacs_srv.search.terms import terms
+
+
+class HashEmbedder:
+    """Texts that share terms point the same way; `calls` counts batches, `texts` what was in them."""
+
+    def __init__(self, dim: int = 16, name: str = "hash") -> None:
+        self.name = name
+        self.dim = dim
+        self.key = f"{name}-{dim}"
+        self.calls = 0
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.calls += 1
+        self.texts += texts
+        return np.stack([self._vector(text) for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def _vector(self, text: str) -> NDArray[np.float32]:
+        total = sum((self._direction(term) for term in terms(text)), start=self._direction("") / 100)
+        return (total / np.linalg.norm(total)).astype(np.float32)
+
+    def _direction(self, term: str) -> NDArray[np.float64]:
+        seed = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest())
+        return np.random.default_rng(seed).standard_normal(self.dim)

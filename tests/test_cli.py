@@ -1,0 +1,353 @@
+"""The command line as its users meet it: lexical mode, so that no model is needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragmacs_srv import cli
+from tests import demo_site
+from tests.conftest import Run
+from tests.servers import Answer, Site, Visit, serve
+
+QUESTION = "Why is my heap about twice as large as my live data?"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process: run("ask", "…", stdin="…")."""
+    monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
+
+    def run(*args: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "argv", ["ragmacs", *args])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def guide(run: Cli, site: Site) -> Iterator[Site]:
+    """The demo site with its guide indexed under go.dev's name."""
+    assert (
+        run("crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--mirror", f"https://go.dev={site.origin}").code
+        == 0
+    )
+    yield site
+
+
+def test_the_first_question_is_answered_from_the_handbook_with_citations(run: Cli) -> None:
+    done = run("ask", QUESTION)
+    assert done.code == 0
+    assert "[1]" in done.out
+    assert "[2]" in done.out
+    assert "<handbook:gogc-and-gomemlimit#" in done.out
+    assert "ragmacs crawl go-gc" in done.err
+
+
+def test_a_mirrored_page_is_cited_by_its_own_address(run: Cli, guide: Site) -> None:
+    done = run("ask", QUESTION, "--json")
+    first = done.json["citations"][0]
+    assert first["link"] == "https://go.dev/doc/gc-guide#GOGC"
+    assert first["fetched_from"] == f"{guide.origin}/doc/gc-guide"
+    assert done.json["mode"] == "lexical"
+
+
+def test_search_gives_sections_in_the_documented_shape(run: Cli, guide: Site) -> None:
+    found = run("search", "memory limit in containers", "--json", "-n", "2").json
+    keys = {"url", "anchor", "link", "title", "heading", "text", "score", "collection", "fetched_at", "fetched_from"}
+    assert set(found) >= {"results", "mode", "confidence", "generation", "took_ms"}
+    assert set(found["results"][0]) == keys
+    assert found["results"][0]["link"] == "https://go.dev/doc/gc-guide#Memory_limit"
+    assert len(found["results"]) <= 2
+
+
+def test_a_question_nothing_covers_is_not_answered_and_the_word_is_named(run: Cli, guide: Site) -> None:
+    done = run("ask", "How do I tune autovacuum in PostgreSQL replicas?", "--json")
+    assert done.code == 0
+    assert done.json["abstained"]
+    assert "autovacuum" in done.json["uncovered"]
+    assert "autovacuum" in done.json["answer"]
+
+
+def test_a_collection_is_crawled_updated_listed_and_removed(run: Cli, site: Site) -> None:
+    mirror = f"https://go.dev={site.origin}"
+    first = run("crawl", "go-gc", "--mirror", mirror, "--json")
+    assert first.code == 0
+    pages = first.json["crawls"][0]["outcomes"]["new"]
+    assert pages > 40
+    assert run("update", "go-gc", "--json").json["crawls"][0]["outcomes"] == {"unchanged": pages, "alias": 1}
+    listed = {row["name"]: row["pages"] for row in run("collections", "--json").json["collections"]}
+    assert listed["go-gc"] == pages
+    assert "https://go.dev/doc/faq" in run("collections", "go-gc").out
+    assert run("status", "--json").json["index"]["collections"] == {"go-gc": pages}
+    assert run("remove", "https://go.dev/doc/faq", "--json").json == {"removed": 1}
+    assert run("remove", "go-gc", "--json").json == {"removed": pages - 1}
+    assert run("verify").code == 0
+
+
+def test_a_plan_asks_nobody(run: Cli, site: Site) -> None:
+    done = run("crawl", f"{site.origin}/doc/gc-guide", "file:///etc/passwd", "--plan", "--allow", site.origin)
+    assert done.code == 0
+    assert "refused" in done.out
+    assert site.requests == []
+
+
+def test_addresses_come_from_a_file(run: Cli, site: Site, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"\ufeff# mine\r\n{site.origin}/a\r\n{site.origin}/b\r\n{site.origin}/a\r\n", "utf-8")
+    done = run("crawl", "--from", str(listed), "--depth", "0", "--allow", site.origin, "--json")
+    assert done.json["crawls"][0]["collection"] == "list"
+    assert done.json["crawls"][0]["outcomes"] == {"new": 2}
+
+
+def test_fetch_prints_a_page_or_one_section_of_it(run: Cli, site: Site) -> None:
+    url = f"{site.origin}/doc/gc-guide"
+    whole = run("fetch", url, "--allow", site.origin)
+    assert "Target heap = Live heap + (Live heap + GC roots) * GOGC / 100" in whole.out
+    assert "Our footer" not in whole.out
+    part = run("fetch", url + "#Memory_limit", "--allow", site.origin)
+    assert "GOMEMLIMIT" in part.out
+    assert "Target heap" not in part.out
+    assert run("fetch", url + "#nowhere", "--allow", site.origin).code == 2
+
+
+def test_doctor_and_config_say_where_things_are(run: Cli, home: Path) -> None:
+    assert str(home) in run("doctor").out
+    rows = {row["key"]: row["origin"] for row in run("config", "--json").json["settings"]}
+    assert rows["search.mode"] == "$RAGMACS_SEARCH_MODE"
+
+
+def test_eval_writes_a_run_file_and_figures(run: Cli, guide: Site, tmp_path: Path) -> None:
+    questions, out = tmp_path / "q.toml", tmp_path / "run.jsonl"
+    questions.write_text(f'[[question]]\nid = "q1"\nquestion = "{QUESTION}"\ngold = [["/doc/gc-guide#GOGC"]]\n')
+    done = run("eval", "--questions", str(questions), "--run", str(out), "--json")
+    assert done.json == {"questions": 1, "hit@1": 1.0, "hit@5": 1.0, "mrr@10": 1.0}
+    assert json.loads(out.read_text())["results"][0]["anchor"] == "GOGC"
+    run("eval", "--questions", str(questions), "--run", str(out), "--answers")
+    assert "twice as large" in json.loads(out.read_text())["results"][0]["text"]
+
+
+# Bad input: one clear line, a hint, the right exit code, nothing lost
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("ask", ""), 2, "empty"),
+        (("ask", "   "), 2, "empty"),
+        (("ask", "x" * 100_000), 2, "100,000 characters"),
+        (("ask", "why", "-c", "nothing"), 3, "nothing"),
+        (("crawl",), 2, "nothing to crawl"),
+        (("crawl", "go-cg"), 2, "go-cg"),
+        (("crawl", "--from", "/no/such/file"), 2, "/no/such/file"),
+        (("crawl", "https://nowhere.invalid/"), 4, "nowhere.invalid"),
+        (("fetch", "file:///etc/passwd"), 4, "file"),
+        (("fetch", "http://127.0.0.1:9/"), 4, "--allow http://127.0.0.1:9"),
+        (("fetch", "http://10.0.0.1/"), 4, "10.0.0.1"),
+        (("fetch", "http://2130706433/"), 4, "2130706433"),
+        (("fetch", "handbook:nothing"), 4, "handbook:nothing"),
+        (("update", "nothing"), 3, "nothing"),
+        (("remove", "nothing"), 3, "nothing"),
+        (("collections", "nothing"), 2, "nothing"),
+        (("reindex",), 3, "nothing to index"),
+        (("search", "x", "--mode", "magic"), 78, "one of hybrid, lexical"),
+        (("search", "x", "--limit", "0"), 2, "limit"),
+        (("crawl", "go-gc", "--mirror", "nonsense"), 2, "FROM=TO"),
+        (("crawl", "go-gc", "--allow", "http://x.test/*"), 2, "x.test"),
+        (("eval", "--questions", "/no/such"), 2, "/no/such"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
+)
+def test_bad_input_is_one_clear_line_with_the_right_code(run: Cli, args: tuple[str, ...], code: int, says: str) -> None:
+    done = run(*args)
+    assert done.code == code, done.err
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert code == 2 or len(done.err.strip().splitlines()) <= 3
+
+
+def test_a_nul_byte_on_stdin_is_refused(run: Cli) -> None:
+    done = run("ask", "-", stdin="why\0not")
+    assert (done.code, "NUL" in done.err) == (2, True)
+
+
+def test_a_typo_in_a_collection_file_is_named_and_spoils_no_other(run: Cli, home: Path, site: Site) -> None:
+    (home / "sources").mkdir(parents=True)
+    (home / "sources" / "mine.toml").write_text('sedes = ["https://x.test/"]')
+    done = run("crawl", "mine")
+    assert done.code == 78
+    assert "mine.toml" in done.err
+    assert "seeds" in done.err
+    assert run("collections").code == 0
+
+
+@contextmanager
+def misbehaving(answer: Callable[[Visit], Answer | bytes | None]) -> Iterator[Site]:
+    def route(visit: Visit) -> Answer | bytes | None:
+        if visit.path == "/robots.txt":
+            return Answer(b"User-agent: *\nDisallow: /private\n", type="text/plain")
+        return answer(visit) if visit.path == "/bad" else demo_site.answer(visit)
+
+    with serve(route) as site:
+        yield site
+
+
+def huge(visit: Visit) -> None:
+    visit.start()
+    for _ in range(60 * 16):
+        visit.wfile.write(b"<p>" + b"x" * 65530 + b"</p>")
+
+
+BAD = {
+    "404": (lambda visit: Answer(status=404), "404"),
+    "503": (lambda visit: Answer(status=503, headers={"Retry-After": "3600"}), "503"),
+    "redirect to a private address": (
+        lambda visit: Answer(status=302, headers={"Location": "http://10.0.0.1/"}),
+        "10.0.0.1",
+    ),
+    "redirect to a file": (lambda visit: Answer(status=302, headers={"Location": "file:///etc/passwd"}), "file"),
+    "a body without end": (huge, "10 MiB"),
+    "PDF as HTML": (lambda visit: Answer(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"x" * 500), "PDF"),
+    "empty": (lambda visit: Answer(b""), "empty"),
+    "no text": (lambda visit: Answer(b"<html><body><script>run()</script></body></html>"), "text"),
+    "100,000 nested divs": (lambda visit: Answer(b"<div>" * 100_000 + b"deep down here" + b"</div>" * 100_000), "text"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_page_fails_alone_and_says_why(run: Cli, case: str) -> None:
+    answer, says = BAD[case]
+    with misbehaving(answer) as site:
+        done = run("crawl", f"{site.origin}/bad", f"{site.origin}/doc/gc-guide", "--depth", "0", "--allow", site.origin)
+    assert done.code == 1, done.err
+    assert "1 new" in done.out
+    assert says in done.out
+    assert run("verify").code == 0
+
+
+def test_robots_are_obeyed(run: Cli) -> None:
+    with misbehaving(lambda visit: None) as site:
+        done = run("fetch", f"{site.origin}/private/x", "--allow", site.origin)
+    assert done.code == 4
+    assert "robots" in done.err
+
+
+def test_a_page_without_headings_and_in_another_charset_is_read(run: Cli) -> None:
+    text = "Größe und Maß der Blöcke müssen für Übermut gemessen werden, " * 5
+    body = f'<html><head><meta charset="iso-8859-1"></head><body><p>{text}</p></body></html>'.encode("latin-1")
+    with misbehaving(lambda visit: Answer(body, type="text/html")) as site:
+        done = run("fetch", f"{site.origin}/bad", "--allow", site.origin)
+    assert done.code == 0
+    assert "Größe und Maß der Blöcke" in done.out
+
+
+def test_a_store_of_a_newer_version_is_left_alone(run: Cli, guide: Site, home: Path) -> None:
+    db = sqlite3.connect(home / "store" / "crawl.db")
+    db.execute("PRAGMA user_version = 999")
+    db.close()
+    done = run("crawl", "go-gc")
+    assert (done.code, "upgrade" in done.err) == (3, True)
+    assert run("ask", QUESTION).code == 0
+
+
+def test_a_truncated_generation_is_noticed_and_can_be_made_anew(run: Cli, guide: Site, home: Path) -> None:
+    (text,) = home.glob("store/gen-*/text.db")
+    os.truncate(text, text.stat().st_size // 2)
+    done = run("ask", QUESTION)
+    assert (done.code, "text.db" in done.err, "reindex" in done.err) == (3, True, True)
+    assert run("verify").code == 3
+    assert run("reindex").code == 0
+    assert run("ask", QUESTION).code == 0
+    assert run("verify").code == 0
+
+
+def test_a_damaged_row_is_repaired_and_read_again(run: Cli, guide: Site, home: Path) -> None:
+    db = sqlite3.connect(home / "store" / "crawl.db")
+    db.execute("UPDATE sections SET text = replace(text, 'double', 'triple')")
+    db.commit()
+    db.close()
+    assert run("verify").code == 3
+    assert run("verify", "--repair").code == 0
+    assert run("update").code == 0
+    assert "double" in run("ask", QUESTION).out
+
+
+def test_a_second_writer_is_told_who_writes(run: Cli, ragmacs: Run, home: Path) -> None:
+    with serve(lambda visit: visit.hang() if visit.path == "/slow" else demo_site.answer(visit)) as site:
+        first = subprocess.Popen(
+            [sys.executable, "-m", "ragmacs_srv.cli", "crawl", f"{site.origin}/slow", "--allow", site.origin],
+            stderr=subprocess.DEVNULL,
+        )
+        while "/slow" not in site.asked:
+            assert first.poll() is None
+        done = run("crawl", "go-gc")
+        assert done.code == 75
+        assert str(first.pid) in done.err
+        first.send_signal(signal.SIGINT)
+        assert first.wait(10) == 130
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(run: Cli, guide: Site, ragmacs: Run) -> None:
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        "from ragmacs_srv.cli import main; main()"
+    )
+    mirror = f"https://go.dev={guide.origin}"
+    command = [sys.executable, "-c", script, "crawl", "go-gc", "--mirror", mirror]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 74, done.stderr
+    assert "disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run("verify").code == 0
+    assert run("ask", QUESTION).code == 0
+
+
+def test_output_into_a_closed_pipe_is_no_error(run: Cli, guide: Site) -> None:
+    command = f"{sys.executable} -m ragmacs_srv.cli search heap --json | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_help_lists_every_command(ragmacs: Run) -> None:
+    done = ragmacs("--help")
+    wanted = ["ask", "search", "crawl", "update", "remove", "fetch", "collections", "status", "verify", "reindex"]
+    wanted += ["doctor", "config", "model", "eval"]
+    assert done.returncode == 0
+    assert not [name for name in wanted if name not in done.stdout]
+    assert ragmacs("--version").stdout.strip()
