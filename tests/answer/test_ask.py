@@ -1,0 +1,164 @@
+"""From a question to a checked answer: a real store, a scripted LLM on loopback, an embedder without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ragmacs_srv import pipeline
+from ragmacs_srv.answer.ask import Budget, ask
+from ragmacs_srv.answer.llm import OpenAIChat
+from ragmacs_srv.errors import NotIndexed
+from ragmacs_srv.ingest import handbook
+from ragmacs_srv.ingest.fetch import Fetcher
+from ragmacs_srv.ingest.worker import Extractor
+from ragmacs_srv.model import Answer
+from ragmacs_srv.pipeline import Reader
+from ragmacs_srv.search import generation
+from ragmacs_srv.search.embed import Words
+from ragmacs_srv.search.generation import Generation
+from ragmacs_srv.search.store import Store
+from tests.fakes import HashEmbedder
+from tests.llm_server import DONE, Reply, delta, finish, refuses, says, scripted
+
+QUESTION = "Why is my heap about twice as large as my live data?"
+EMBEDDER = HashEmbedder()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
+    """The handbook, indexed with vectors."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    with Store(folder) as store, Fetcher() as fetcher, Extractor() as extractor:
+        reader = Reader(fetcher, extractor, Words())
+        pipeline.crawl(store, reader, handbook.source())
+        pipeline.embed(store, EMBEDDER)
+        pipeline.publish(store, reader, EMBEDDER)
+    made = generation.current(folder)
+    assert made is not None
+    with made:
+        yield made
+
+
+def answer(opened: Generation, question: str = QUESTION, chat: OpenAIChat | None = None, **options: object) -> Answer:
+    pieces = list(ask(opened, EMBEDDER, chat, question, budget=Budget(), **options))  # type: ignore[arg-type]
+    text, last = "".join(piece for piece in pieces if isinstance(piece, str)), pieces[-1]
+    assert isinstance(last, Answer)
+    assert text.strip() == last.text.strip()
+    return last
+
+
+def quoted(opened: Generation, made: Answer) -> bool:
+    """Whether every quote is a substring of the very section that it is cited from."""
+    return all(
+        any(each.anchor == citation.anchor and citation.quote in each.text for each in opened.sections(citation.url))
+        for citation in made.citations
+    )
+
+
+def marks(text: str) -> set[int]:
+    return {int(n) for n in re.findall(r"\[(\d+)\]", text)}
+
+
+def test_an_extracted_answer_is_short_and_every_line_is_cited(opened: Generation) -> None:
+    made = answer(opened)
+    assert made.mode == "hybrid"
+    assert len(made.text) <= 1000
+    assert marks(made.text) == {citation.n for citation in made.citations}
+    assert len(made.citations) >= 2
+    assert quoted(opened, made)
+
+
+def test_without_an_embedder_the_answer_is_lexical_and_says_why(opened: Generation) -> None:
+    pieces = list(ask(opened, None, None, QUESTION, budget=Budget(), reason="no model here"))
+    made = pieces[-1]
+    assert isinstance(made, Answer)
+    assert made.mode == "lexical"
+    assert any("no model here" in note for note in made.notes)
+    assert quoted(opened, made)
+
+
+def test_vectors_of_another_model_are_not_compared(opened: Generation) -> None:
+    (*_, made) = ask(opened, HashEmbedder(dim=8), None, QUESTION, budget=Budget())
+    assert isinstance(made, Answer)
+    assert made.mode == "lexical"
+    assert any("reindex" in note for note in made.notes)
+
+
+def test_a_question_nothing_covers_names_the_word_and_the_nearest_sections(opened: Generation) -> None:
+    made = answer(opened, "Which autovacuum threshold suits a postgres replica?")
+    assert made.abstained
+    assert {"autovacuum", "postgres"} <= set(made.uncovered)
+    assert '"autovacuum"' in made.text
+    assert made.citations
+    assert quoted(opened, made)
+
+
+def test_one_unknown_word_alone_is_no_reason_to_refuse(opened: Generation) -> None:
+    made = answer(opened, "Why does GOGC let the heap grow to twice the live heap in frobnicator?")
+    assert not made.abstained
+    assert made.uncovered == ("frobnicator",)
+
+
+def test_an_unknown_collection_is_an_error(opened: Generation) -> None:
+    with pytest.raises(NotIndexed, match="nothing"):
+        answer(opened, collections=["nothing"])
+
+
+def test_an_llm_writes_and_its_citations_are_checked(opened: Generation) -> None:
+    with scripted(
+        says("The heap may double ", "before a cycle starts [1], as the formula ", "says [2][99].")
+    ) as server:
+        made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
+    assert made.text == "The heap may double before a cycle starts [1], as the formula says [2]."
+    assert [citation.n for citation in made.citations] == [1, 2]
+    assert made.model == "tiny"
+    assert any("1 citation" in note for note in made.notes)
+    assert quoted(opened, made)
+
+
+def test_the_llm_is_shown_numbered_passages_and_no_tools(opened: Generation) -> None:
+    with scripted(says("Yes [1].")) as server:
+        answer(opened, chat=OpenAIChat(server.url, "tiny"))
+        (request,) = server.requests
+    sent = str(request)
+    assert QUESTION in sent
+    assert "GOGC" in sent
+    assert "tools" not in sent
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [refuses(401, "bad key"), refuses(500, "oops"), Reply([DONE])],
+    ids=["401", "500", "empty stream"],
+)
+def test_an_llm_that_says_nothing_is_replaced_by_an_extracted_answer(opened: Generation, reply: Reply) -> None:
+    with scripted(reply) as server:
+        made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
+    assert made.model == ""
+    assert made.citations
+    assert made.notes
+    assert quoted(opened, made)
+
+
+def test_no_llm_at_that_address_is_said_in_a_note(opened: Generation) -> None:
+    made = answer(opened, chat=OpenAIChat("http://127.0.0.1:9/v1", "tiny"))
+    assert made.citations
+    assert any("127.0.0.1:9" in note for note in made.notes)
+
+
+def test_a_stream_that_stops_in_the_middle_keeps_what_came_and_says_so(opened: Generation) -> None:
+    with scripted(Reply([delta("The heap doubles [1] and ")])) as server:
+        made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
+    assert made.text.startswith("The heap doubles [1]")
+    assert any("incomplete" in note for note in made.notes)
+    assert [citation.n for citation in made.citations] == [1]
+
+
+def test_an_answer_without_citations_is_marked_unchecked(opened: Generation) -> None:
+    with scripted(Reply([delta("It just is."), finish(), DONE])) as server:
+        made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
+    assert any("checked" in note for note in made.notes)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragmacs_srv.answer.units import followers as follow
+from ragmacs_srv.answer.units import group, sentences, units
+from ragmacs_srv.ingest.sections import Piece, build
+from ragmacs_srv.model import Section
+
+
+def section(*pieces: tuple[str, str]) -> Section:
+    return build("https://x.test/p", "a", ("P", "A"), [Piece(kind, text) for kind, text in pieces])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("One here. Two there.", ["One here.", "Two there."]),
+        ("Use e.g. Go for it. Then stop.", ["Use e.g. Go for it.", "Then stop."]),
+        ("Since Go 1.19. It is so.", ["Since Go 1.19.", "It is so."]),
+        ("Is it? Yes! Good.", ["Is it?", "Yes!", "Good."]),
+        ('He said "stop." Then left.', ['He said "stop."', "Then left."]),
+        ("Call runtime.GC() and wait.", ["Call runtime.GC() and wait."]),
+        ("By R. Pike and others. See it.", ["By R. Pike and others.", "See it."]),
+    ],
+)
+def test_sentences_end_where_people_would_say(text: str, parts: list[str]) -> None:
+    assert [text[start:end] for start, end in sentences(text, 0, len(text))] == parts
+
+
+def test_headings_and_pictures_are_never_quoted() -> None:
+    found = units(section(("heading", "#### A long title of a part"), ("image", "[image: a long picture of a heap]")))
+    assert found == []
+
+
+def test_labels_are_too_short_to_quote_but_code_is_not() -> None:
+    found = units(section(("paragraph", "GOGC"), ("code", "```\nx := 1\n```")))
+    assert [unit.quote for unit in found] == ["x := 1"]
+
+
+def test_an_item_takes_the_line_that_announces_its_list() -> None:
+    made = section(("paragraph", "There are three ways to do it:"), ("item", "- the first of all ways"))
+    lead, item = units(made)
+    assert group(item, {}) == [lead, item]
+
+
+def test_a_line_that_announces_takes_what_it_announces() -> None:
+    made = section(("paragraph", "Build it with this command:"), ("code", "```\ngo build -gcflags=-m\n```"))
+    found = units(made)
+    assert group(found[0], follow(found)) == found
+
+
+def test_a_sentence_that_leans_on_another_takes_it_along() -> None:
+    made = section(("paragraph", "The heap doubles at the default. This is why the memory is twice as large."))
+    first, second = units(made)
+    assert group(second, {}) == [first, second]
+
+
+def test_nothing_leans_across_a_paragraph() -> None:
+    made = section(
+        ("paragraph", "The heap doubles at the default."), ("paragraph", "This is another thing entirely here.")
+    )
+    assert [unit.lead for unit in units(made)] == [None, None]
+
+
+def test_an_item_is_shown_without_its_bullet_and_quoted_with_what_is_there() -> None:
+    (unit,) = units(section(("item", "- the limit counts the heap")))
+    assert unit.text == "the limit counts the heap"
+    assert unit.quote in unit.section.text
+
+
+def test_long_code_is_cut_after_a_whole_line() -> None:
+    lines = [f"line{n} := compute({n})" for n in range(40)]
+    (unit,) = units(section(("code", "```go\n" + "\n".join(lines) + "\n```")))
+    assert unit.quote.splitlines() == lines[: len(unit.quote.splitlines())]
+    assert len(unit.quote) <= 250
+
+
+PIECES = st.lists(
+    st.tuples(
+        st.sampled_from(["paragraph", "item", "row", "code", "heading"]),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip),
+    ),
+    max_size=8,
+)
+
+
+@given(PIECES)
+def test_every_quote_is_a_substring_and_no_two_overlap(pieces: list[tuple[str, str]]) -> None:
+    made = section(*(("code", f"```\n{text}\n```") if kind == "code" else (kind, text) for kind, text in pieces))
+    found = units(made)
+    assert all(made.text[unit.start : unit.end] == unit.quote for unit in found)
+    assert all(before.end <= after.start for before, after in itertools.pairwise(found))
