@@ -294,6 +294,8 @@ class App:
         return report
 
     def _publish(self, store: Store, reader: Reader, *, force: bool = False) -> Manifest | None:
+        if not force and not store.urls() and self.manifest() is None:
+            return None
         embedder, _ = self.embedder
         pipeline.rechunk(store, reader)
         if embedder is not None:

@@ -528,11 +528,13 @@ def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
         }
         for each in reports
     ]
-    terminal.print({"crawls": shape}, "\n".join(map(_report_lines, reports)))
     failed = [receipt for each in reports for receipt in each.failed]
-    good = sum(each.outcomes.total() for each in reports) - len(failed)
-    if failed and not good:
-        raise FetchError(f"no page could be read: {failed[0].reason}", hint="ragmacs crawl --plan shows what was asked")
+    nothing = bool(failed) and len(failed) == sum(each.outcomes.total() for each in reports)
+    if terminal.json or not nothing:
+        terminal.print({"crawls": shape}, "\n".join(map(_report_lines, reports)))
+    if nothing:
+        hint = "is the network up? --mirror FROM=TO reads the pages from elsewhere"
+        raise FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
     return 1 if failed else 0
 
 

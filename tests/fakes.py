@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,11 @@ class HashEmbedder:
         return np.stack([self._vector(text) for text in texts]) if texts else np.empty((0, self.dim), np.float32)
 
     def _vector(self, text: str) -> NDArray[np.float32]:
-        total = sum((self._direction(term) for term in terms(text)), start=self._direction("") / 100)
+        total = sum((_direction(term, self.dim) for term in terms(text)), start=_direction("", self.dim) / 100)
         return (total / np.linalg.norm(total)).astype(np.float32)
 
-    def _direction(self, term: str) -> NDArray[np.float64]:
-        seed = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest())
-        return np.random.default_rng(seed).standard_normal(self.dim)
+
+@cache
+def _direction(term: str, dim: int) -> NDArray[np.float64]:
+    seed = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest())
+    return np.random.default_rng(seed).standard_normal(dim)

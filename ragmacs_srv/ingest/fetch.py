@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 
 USER_AGENT = f"{robots.AGENT}/{__version__} (+https://pypi.org/project/ragmacs-srv/)"
 MAX_REDIRECTS = 5
-RESOLVE_TIMEOUT = 10.0  # seconds; resolvers give up after five and ask a second server
+MAX_ADDRESSES = 3  # dialled of one name; together they have `connect_timeout`
+RESOLVE_TIMEOUT = 8.0  # seconds; longer than one server of a resolver is given, short enough to wait for
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
@@ -92,7 +93,7 @@ class Fetcher:
         deadline: float = 30.0,
         robots_deadline: float = 10.0,
         delay: float = 1.0,
-        connect_timeout: float = 5.0,
+        connect_timeout: float = 6.0,
         resolve: Resolver = system_resolver,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[Cancel, float], None] = Cancel.wait,
@@ -265,17 +266,25 @@ class Fetcher:
         dialled, addresses = question.hop.dialled, question.hop.vetted.addresses
         if self._proxied is not None and self._needs_proxy(dialled):
             return self._send(self._proxied, question, dialled.host, wire, seconds)
-        for address in addresses[:-1]:
+        *others, last = addresses[:MAX_ADDRESSES]
+        for address in others:
             with suppress(Unreachable):
-                return self._send(self._direct, question, address, wire, seconds)
-        return self._send(self._direct, question, addresses[-1], wire, seconds)
+                return self._send(self._direct, question, address, wire, seconds, share=len(others) + 1)
+        return self._send(self._direct, question, last, wire, seconds, share=len(others) + 1)
 
     def _send(
-        self, transport: httpx.HTTPTransport, question: Question, address: str, wire: Wire, seconds: float
+        self,
+        transport: httpx.HTTPTransport,
+        question: Question,
+        address: str,
+        wire: Wire,
+        seconds: float,
+        *,
+        share: int = 1,
     ) -> Reply:
         """Dial ADDRESS, but speak to the host: its name is in the request, and its certificate is checked."""
         url = question.hop.dialled
-        connect = min(self._connect_timeout, seconds)
+        connect = min(self._connect_timeout / share, seconds)
         extensions: dict[str, Any] = {
             "trace": wire.trace,
             "timeout": {"connect": connect, "read": seconds, "write": seconds, "pool": seconds},

@@ -464,8 +464,8 @@ def _open(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _make(path).close()
         _install(path)
-    elif path.stat().st_size == 0:
-        raise IndexCorrupt(f"{path.name} is empty", hint=REPAIR)
+    elif _header(path)[18:19] not in {b"\1", b"\2"}:  # the write version: SQLite would only read
+        raise IndexCorrupt(f"{path.name} is empty, or no file that SQLite can write", hint=REPAIR)
     db = connect(path)
     try:
         migrate(db)
@@ -475,6 +475,11 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
 
 
 def _make(path: Path) -> sqlite3.Connection:

@@ -51,9 +51,10 @@ def write_flat(path: Path, dim: int, batches: Iterable[NDArray[np.float32]]) -> 
     for batch in batches:
         index.add(np.ascontiguousarray(batch, np.float32))
     try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as exc:  # FAISS leaves a truncated file on a full disk: the caller throws it away
-        raise StorageError(f"{path}: {_first_line(exc)}", hint="free some disk space, then ragmacs reindex") from exc
+        with path.open("wb") as file:  # not FAISS's own writer, which ignores a disk that is full at the last buffer
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}", hint="free some disk space, then ragmacs reindex") from exc
     return int(index.ntotal)
 
 
