@@ -24,7 +24,7 @@ often, and may take half of the CPU time, but never more.</li></ul>
 OTHER = """<!doctype html><html><head><title>About {name}</title></head><body><main><article>
 <h1>About {name}</h1><p>This page is about {name} and stands in for the real one, which tests cannot reach.</p>
 <h2 id="measure-{name}">Measuring {name}</h2><p>Whoever wants to know what {name} does measures it first, with the
-profile that fits the question, and only then changes a line of code called {name}.</p></article></main></body></html>"""
+profile that fits the question, then changes a line of code called {name}.</p></article></main></body></html>"""
 
 
 def page(path: str) -> bytes:
