@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ragmacs_srv import cli
 from tests import demo_site
 from tests.servers import Site, serve
 
@@ -69,6 +73,40 @@ def ragmacs() -> Run:
         return subprocess.run(
             command, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, **options
         )
+
+    return run
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process, without vectors: run("ask", "…", stdin="…")."""
+    monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
+
+    def run(*args: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "argv", ["ragmacs", *args])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
 
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -11,52 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ragmacs_srv import cli
 from tests import demo_site
-from tests.conftest import Run
+from tests.conftest import Cli, Run
 from tests.servers import Answer, Site, Visit, serve
 
 QUESTION = "Why is my heap about twice as large as my live data?"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """The command line in this process: run("ask", "…", stdin="…")."""
-    monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
-
-    def run(*args: str, stdin: str = "") -> Done:
-        monkeypatch.setattr(sys, "argv", ["ragmacs", *args])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        return Done(code, out, err)
-
-    return run
 
 
 @pytest.fixture

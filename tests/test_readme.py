@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Cli
 from tests.servers import Site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,15 +18,14 @@ COMMANDS = [line[2:] for block in CONSOLE.findall(README) for line in block.spli
 RAGMACS = [command for command in COMMANDS if command.startswith("ragmacs ")]
 
 
-def test_readme_commands_run_in_their_order(ragmacs: Run, site: Site) -> None:
+def test_readme_commands_run_in_their_order(run: Cli, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, so go.dev is a mirror; lexical, so that no model is needed."""
-    env = {"RAGMACS_NETWORK_MIRROR": f"https://go.dev={site.origin}", "RAGMACS_SEARCH_MODE": "lexical"}
+    monkeypatch.setenv("RAGMACS_NETWORK_MIRROR", f"https://go.dev={site.origin}")
     for command in RAGMACS:
         words = shlex.split(command, comments=True)[1:]
-        words = [word.replace("http://127.0.0.1:8737", site.origin) for word in words]
-        done = ragmacs(*words, env=env)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        assert done.stdout.strip(), command
+        done = run(*(word.replace("http://127.0.0.1:8737", site.origin) for word in words))
+        assert done.code == 0, f"{command}\n{done.out}{done.err}"
+        assert done.out.strip(), command
 
 
 def test_readme_shows_every_make_target_a_developer_needs() -> None:
