@@ -18,7 +18,7 @@ DANGLING = re.compile(
     r"(?:This|That|These|Those|It|Its|They|Their|Such|However|Therefore|Thus|Hence|Instead|Moreover|Furthermore|"
     r"Also|But|And|So|Then|Otherwise|Here|Both|Neither|Again|Similarly|Likewise|Consequently)\b"
 )
-BULLET = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
+BULLET = re.compile(r"\A\s*(?:[-*+]|\d+[.)])\s+")
 
 
 @dataclass(frozen=True, slots=True)

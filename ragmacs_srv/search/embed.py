@@ -127,6 +127,7 @@ class SentenceTransformerEmbedder:
     def _model(self) -> Any:
         os.environ["HF_HUB_OFFLINE"] = "1"  # a local folder is all we ever load
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer  # 6 CPU-seconds: only who embeds pays them
         from transformers.utils import logging
 
@@ -137,7 +138,7 @@ class SentenceTransformerEmbedder:
             torch.set_num_threads(self._threads)
         try:
             return SentenceTransformer(str(self._folder.path), device="cpu")
-        except (OSError, ValueError, RuntimeError) as exc:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
             message = f"{self._folder.path} cannot be loaded: {str(exc).splitlines()[0]}"
             raise EmbedderMissing(message, hint="correct [embed] path, or ragmacs model pull") from exc
 

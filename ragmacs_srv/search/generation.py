@@ -42,9 +42,9 @@ SCHEMA = (
     "CREATE TABLE sections (id INTEGER PRIMARY KEY, page INTEGER, anchor TEXT, heading TEXT, text TEXT, blocks TEXT)",
     "CREATE INDEX sections_page ON sections (page)",
     "CREATE TABLE chunks (id INTEGER PRIMARY KEY, key TEXT, section INTEGER, start INTEGER, stop INTEGER)",
-    # The terms come from terms.terms, so FTS5 must only split at spaces; "content=''": the text is in `sections`.
-    "CREATE VIRTUAL TABLE lexicon USING fts5(terms, content='',"
-    " tokenize=\"unicode61 remove_diacritics 0 tokenchars './:_'\")",
+    # The terms come from terms.terms, so FTS5 must only split at spaces: "ascii" takes every other letter as it is.
+    # "content=''": the text is in `sections`.
+    "CREATE VIRTUAL TABLE lexicon USING fts5(terms, content='', tokenize=\"ascii tokenchars './:_'\")",
     "CREATE VIRTUAL TABLE vocabulary USING fts5vocab(lexicon, 'row')",
 )
 

@@ -95,3 +95,8 @@ def test_every_quote_is_a_substring_and_no_two_overlap(pieces: list[tuple[str, s
     found = units(made)
     assert all(made.text[unit.start : unit.end] == unit.quote for unit in found)
     assert all(before.end <= after.start for before, after in itertools.pairwise(found))
+
+
+def test_a_sign_within_a_formula_is_no_bullet() -> None:
+    (unit,) = units(section(("paragraph", "Total heap memory = Live heap + New heap memory")))
+    assert unit.text == "Total heap memory = Live heap + New heap memory"
