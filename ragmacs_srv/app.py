@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +25,24 @@ from .model import Answer, Page, Source
 from .pipeline import Reader, Report
 from .search import generation, retrieve, soundness
 from .search.database import writer
-from .search.embed import Embedder, ModelFolder, SentenceTransformerEmbedder, Tokens, Words, find_model
+from .search.embed import (
+    Embedder,
+    ModelFolder,
+    OnnxEmbedder,
+    SentenceTransformerEmbedder,
+    Tokens,
+    Words,
+    find_model,
+)
+from .search.export import Unexportable, exported
 from .search.generation import Generation, Manifest
 from .search.retrieve import Results
 from .search.store import Store
 from .settings import Settings, llm_key
 
 MAX_QUESTION = 4000  # characters
+
+log = logging.getLogger(__name__)
 
 
 class App:
@@ -76,7 +88,18 @@ class App:
             model = self.model
         except EmbedderMissing as exc:
             return None, f"{exc.message}; run: {exc.hint}"
-        return SentenceTransformerEmbedder(model, threads=self.settings.embed.threads), ""
+        return self._engine(model), ""
+
+    def _engine(self, model: ModelFolder) -> Embedder:
+        """What runs MODEL; both engines give the same vectors, so either may go on with the other's index."""
+        settings = self.settings.embed
+        if settings.engine == "onnx":
+            try:
+                made = exported(model, self.settings.folders.exported, cancel=self.cancel)
+                return OnnxEmbedder(model, made, threads=settings.threads)
+            except Unexportable as exc:
+                log.warning("%s is run by torch, which starts slowly: %s", model.name, exc)
+        return SentenceTransformerEmbedder(model, threads=settings.threads)
 
     @cached_property
     def tokens(self) -> pipeline.TokenCounter:

@@ -46,6 +46,10 @@ class Folders:
     def models(self) -> Path:
         return self.data / "models"
 
+    @property
+    def exported(self) -> Path:
+        return self.cache / "onnx"
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
@@ -61,6 +65,7 @@ class EmbedSettings:
 
     model: str = "all-MiniLM-L6-v2"  # its name on the hub; looked for on this machine only
     path: str = ""  # a sentence-transformers folder; wins over `model`
+    engine: Literal["onnx", "torch"] = "onnx"  # torch is the reference: the same vectors, seconds to start
     threads: int = 0  # 0: as many as there are cores
 
 

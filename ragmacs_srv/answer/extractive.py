@@ -56,8 +56,8 @@ def _likeness(
     if embedder is None:
         raw = np.array([coverage(weights, [unit.text]) for unit in candidates])
     else:
-        vectors = embedder.embed([question, *(unit.text for unit in candidates)])
-        raw = np.asarray(vectors[1:] @ vectors[0], np.float64)
+        vectors = embedder.embed([unit.text for unit in candidates])
+        raw = np.asarray(vectors @ embedder.embed([question], query=True)[0], np.float64)
     spread = float(raw.max() - raw.min())
     return (raw - raw.min()) / spread if spread > 0 else np.ones_like(raw)
 

@@ -54,7 +54,7 @@ def search(
     dense: list[tuple[int, float]] = []
     if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
         try:
-            dense = generation.dense(embedder.embed([question])[0], CANDIDATES, collections)
+            dense = generation.dense(embedder.embed([question], query=True)[0], CANDIDATES, collections)
         except RagmacsError as exc:
             reason = exc.message
     scored = fuse(lexical, dense) if dense else normalised(lexical)
