@@ -22,7 +22,7 @@ class HashEmbedder:
         self.calls = 0
         self.texts: list[str] = []
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         self.calls += 1
         self.texts += texts
         return np.stack([self._vector(text) for text in texts]) if texts else np.empty((0, self.dim), np.float32)
