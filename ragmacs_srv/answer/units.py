@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..model import Block, Section
 
 MIN_WORDS = 4  # shorter ones are labels; they would fill left-over space
+MIN_PHRASE = 7  # the same for what is no sentence: the titles in a list of links, the names in a menu
 MAX_CODE = 250
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]”’]*\s+(?=[A-Z0-9`\"'(\[“‘*])")
@@ -51,7 +52,7 @@ def units(section: Section) -> list[Unit]:
     for block in section.blocks:
         for kind, start, end in _spans(section.text, block):
             unit = Unit(section, kind, start, end)
-            if kind == "code" or len(unit.text.split()) >= MIN_WORDS:
+            if _speaks(unit):
                 found.append(Unit(section, kind, start, end, _lead(unit, found), first=not found))
     return found
 
@@ -70,6 +71,12 @@ def followers(sequence: Sequence[Unit]) -> dict[Unit, Unit]:
     """For each unit that ends in a colon, the item, row or code block right behind it."""
     pairs = itertools.pairwise(sequence)
     return {a: b for a, b in pairs if a.text.endswith(":") and b.kind != "sentence"}
+
+
+def _speaks(unit: Unit) -> bool:
+    """Whether UNIT says something by itself."""
+    whole = unit.kind == "row" or unit.text.endswith((".", "!", "?", ":", ";", ")", "`"))
+    return unit.kind == "code" or len(unit.text.split()) >= (MIN_WORDS if whole else MIN_PHRASE)
 
 
 def _lead(unit: Unit, before: Sequence[Unit]) -> Unit | None:

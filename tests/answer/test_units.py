@@ -42,8 +42,12 @@ def test_labels_are_too_short_to_quote_but_code_is_not() -> None:
     assert [unit.quote for unit in found] == ["x := 1"]
 
 
+def test_the_titles_in_a_list_of_links_are_not_quoted() -> None:
+    assert units(section(("item", "- Where Go values live"), ("item", "- Goroutine profiles in Go 1.27"))) == []
+
+
 def test_an_item_takes_the_line_that_announces_its_list() -> None:
-    made = section(("paragraph", "There are three ways to do it:"), ("item", "- the first of all ways"))
+    made = section(("paragraph", "There are three ways to do it:"), ("item", "- the first of all ways."))
     lead, item = units(made)
     assert group(item, {}) == [lead, item]
 
@@ -68,8 +72,8 @@ def test_nothing_leans_across_a_paragraph() -> None:
 
 
 def test_an_item_is_shown_without_its_bullet_and_quoted_with_what_is_there() -> None:
-    (unit,) = units(section(("item", "- the limit counts the heap")))
-    assert unit.text == "the limit counts the heap"
+    (unit,) = units(section(("item", "- the limit counts the heap.")))
+    assert unit.text == "the limit counts the heap."
     assert unit.quote in unit.section.text
 
 
