@@ -331,6 +331,7 @@ def publish(store: Store, reader: Reader, embedder: Embedder | None, *, force: b
     newest = generation.newest_manifest(store.folder)
     key = embedder.key if embedder else ""
     if not force and newest and (newest.revision, newest.model_key, newest.chunker) == (revision, key, reader.recipe):
+        generation.prune(store.folder)  # what a killed run left
         return None
     dense = None
     if embedder is not None:
