@@ -76,7 +76,8 @@ class Terminal:
         print(json.dumps(value, indent=1, ensure_ascii=False) if self.json else text)  # noqa: T201
 
     def say(self, text: str) -> None:
-        """TEXT on stderr."""
+        """TEXT on stderr, after what stdout has so far."""
+        sys.stdout.flush()
         print(text, file=sys.stderr)  # noqa: T201
 
 
