@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export RAGMACS_HOME ?= $(CURDIR)/.demo
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 QUESTION := Why is my heap about twice as large as my live data?
 
 # The first Python that is new enough and can make a virtual environment.
@@ -20,10 +21,10 @@ demo: $(VENV)/core ## Install, index what can be reached, ask a question
 	@echo; echo '$$ ragmacs ask "$(QUESTION)"'; $(BIN)/ragmacs ask "$(QUESTION)"
 
 test: $(VENV)/dev ## Run the tests that need nothing but Python
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/dev lint ## Run every test; with CI=1 a suite that cannot run is a failure
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff format --check .

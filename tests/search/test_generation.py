@@ -127,6 +127,7 @@ def test_the_nearest_chunk_comes_first(opened):
         (["guides"], {"heap", "pool"}),
     ],
     ids=str,
+    ids=["everywhere", "one"],
 )
 def test_a_search_keeps_to_its_collections(opened, collections, expected):
     asked = terms("heap collector pace stack memory")
