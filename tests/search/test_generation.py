@@ -126,8 +126,7 @@ def test_the_nearest_chunk_comes_first(opened):
         (["docs"], {"tuning", "heap", "stack"}),
         (["guides"], {"heap", "pool"}),
     ],
-    ids=str,
-    ids=["everywhere", "one"],
+    ids=["everywhere", "docs", "guides"],
 )
 def test_a_search_keeps_to_its_collections(opened, collections, expected):
     asked = terms("heap collector pace stack memory")
