@@ -155,6 +155,7 @@ class App:
             checked_question(question),
             k=k or self.settings.search.limit,
             collections=collections,
+            rerank=self.settings.search.rerank,
             reason=reason,
         )
 
@@ -171,6 +172,7 @@ class App:
             question,
             budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
             collections=collections,
+            rerank=self.settings.search.rerank,
             reason=reason,
             cancel=self.cancel,
         )
@@ -320,13 +322,14 @@ class App:
         if not force and not store.urls() and self.manifest() is None:
             return None
         embedder, _ = self.embedder
+        rerank = self.settings.search.rerank
         pipeline.rechunk(store, reader)
         if embedder is not None:
             try:
-                pipeline.embed(store, embedder, sink=self.sink, cancel=self.cancel)
+                pipeline.embed(store, embedder, rerank=rerank, sink=self.sink, cancel=self.cancel)
             except EmbedderMissing:
                 embedder = None
-        manifest = pipeline.publish(store, reader, embedder, force=force)
+        manifest = pipeline.publish(store, reader, embedder, rerank=rerank, force=force)
         if manifest is not None:
             self.close()  # the next reader opens the new one
         return manifest

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
@@ -20,9 +21,10 @@ from .ingest.urls import origin
 from .ingest.worker import Extractor
 from .model import Chunk, Page, Response, Section, Source
 from .search import generation
-from .search.embed import Embedder
-from .search.generation import Dense, Manifest
+from .search.embed import Embedder, Encoded, TokenEmbedder
+from .search.generation import Dense, Late, Manifest
 from .search.store import Receipt, Store, passage_hash
+from .search.tokens import SAMPLE, Projection, train
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
 SAME_TEXT = "the same text"  # why an address is an alias, when it is not a redirect
@@ -297,47 +299,108 @@ def rechunk(store: Store, reader: Reader) -> int:
     return len(stale)
 
 
-def embed(store: Store, embedder: Embedder, *, sink: Sink = ignore, cancel: Cancel | None = None) -> int:
+def embed(
+    store: Store, embedder: Embedder, *, rerank: bool = False, sink: Sink = ignore, cancel: Cancel | None = None
+) -> int:
     """Give every chunk in STORE a vector of EMBEDDER's; returns how many were missing.
 
-    Each batch is committed, so that a kill costs one batch. Vectors nothing needs any more are dropped.
+    With RERANK its tokens get theirs in the same pass, where EMBEDDER can tell them. Each batch is committed,
+    so that a kill costs one batch, or the sample that a new projection is trained on. Vectors nothing needs
+    any more are dropped.
     """
     cancel = cancel or Cancel()
-    known = store.known_vectors(embedder.key)
     wanted = {passage_hash(each): each.passage for each in _chunks(store)}
-    missing = {key: text for key, text in wanted.items() if key not in known}
-    done = 0
-    for window in _windows(list(missing.items()), EMBED_WINDOW):
-        window.sort(key=lambda item: len(item[1]))
-        for batch in _windows(window, EMBED_BATCH):
-            cancel.check()
-            sink(Progress("embed", done, len(missing), "chunks"))
-            vectors = embedder.embed([text for _, text in batch])
-            store.put_vectors(embedder.key, [key for key, _ in batch], vectors)
-            done += len(batch)
+    known = store.known_vectors(embedder.key)
     if known - wanted.keys():
         store.drop_vectors(embedder.key, keep=set(wanted))
-    if missing:
-        sink(Progress("embed", done, done, "chunks"))
+    step, done = partial(_embed_batch, store, embedder), 0
+    if rerank and wanted and isinstance(embedder, TokenEmbedder):
+        projection = store.projection(embedder.key)
+        if projection is None or projection.outgrown(len(wanted)):
+            projection, done = _train(store, embedder, wanted, cancel)
+        step = partial(_encode_batch, store, embedder, projection)
+        known = store.known_vectors(embedder.key) & store.known_tokens(projection)
+    missing = [item for item in wanted.items() if item[0] not in known]
+    total = done + len(missing)
+    for batch in _alike(missing):
+        cancel.check()
+        sink(Progress("embed", done, total, "chunks"))
+        step(batch)
+        done += len(batch)
+    if total:
+        sink(Progress("embed", done, total, "chunks"))
     return done
 
 
-def publish(store: Store, reader: Reader, embedder: Embedder | None, *, force: bool = False) -> Manifest | None:
+_Batch = Sequence[tuple[str, str]]  # passage hashes with their passages
+
+
+def _embed_batch(store: Store, embedder: Embedder, batch: _Batch) -> None:
+    store.put_vectors(embedder.key, [key for key, _ in batch], embedder.embed([text for _, text in batch]))
+
+
+def _encode_batch(store: Store, embedder: TokenEmbedder, projection: Projection, batch: _Batch) -> None:
+    _put_encoded(store, projection, batch, embedder.encode([text for _, text in batch]))
+
+
+def _put_encoded(store: Store, projection: Projection, batch: _Batch, encoded: Encoded) -> None:
+    keys = [key for key, _ in batch]
+    store.put_vectors(projection.model, keys, encoded.vectors)
+    store.put_tokens(projection, keys, encoded.tokens)
+
+
+def _train(store: Store, embedder: TokenEmbedder, wanted: Mapping[str, str], cancel: Cancel) -> tuple[Projection, int]:
+    """A projection for what is WANTED, kept, and how many passages were encoded for it; those are kept too."""
+    sample: list[tuple[_Batch, Encoded]] = []
+    tokens = 0
+    for batch in _windows(sorted(wanted.items()), EMBED_BATCH):  # in the order of their hashes: any passages
+        cancel.check()
+        sample.append((batch, embedder.encode([text for _, text in batch])))
+        tokens += sum(map(len, sample[-1][1].tokens))
+        if tokens >= SAMPLE:
+            break
+    made = train(embedder.key, [each for _, part in sample for each in part.tokens], passages=len(wanted))
+    store.put_projection(made)
+    for batch, encoded in sample:
+        _put_encoded(store, made, batch, encoded)
+    return made, sum(len(batch) for batch, _ in sample)
+
+
+def _alike(items: _Batch) -> Iterator[_Batch]:
+    """Batches of ITEMS of one length, as far as that goes: they hold little padding."""
+    for window in _windows(items, EMBED_WINDOW):
+        yield from _windows(sorted(window, key=lambda item: len(item[1])), EMBED_BATCH)
+
+
+def publish(
+    store: Store, reader: Reader, embedder: Embedder | None, *, rerank: bool = False, force: bool = False
+) -> Manifest | None:
     """Make a generation of what STORE holds; None when the newest one is that already, unless FORCE.
 
-    With EMBEDDER every chunk must have its vector: see `embed`.
+    With EMBEDDER every chunk must have its vector, with RERANK those of its tokens: see `embed`.
     """
+    dense, late = _dense(store, embedder), _late(store, embedder) if rerank else None
     revision = store.revision()
     newest = generation.newest_manifest(store.folder)
-    key = embedder.key if embedder else ""
-    if not force and newest and (newest.revision, newest.model_key, newest.chunker) == (revision, key, reader.recipe):
+    made_from = (revision, dense.key if dense else "", late.projection.key if late else "", reader.recipe)
+    if newest and not force and made_from == (newest.revision, newest.model_key, newest.projection, newest.chunker):
         generation.prune(store.folder)  # what a killed run left
         return None
-    dense = None
-    if embedder is not None:
-        dense = Dense(embedder.name, key, embedder.dim, lambda passages: store.vectors(key, passages))
     pages = map(store.page, store.urls())
-    return generation.publish(store.folder, pages, revision=revision, chunker=reader.recipe, created=now(), dense=dense)
+    return generation.publish(
+        store.folder, pages, revision=revision, chunker=reader.recipe, created=now(), dense=dense, late=late
+    )
+
+
+def _dense(store: Store, embedder: Embedder | None) -> Dense | None:
+    if embedder is None:
+        return None
+    return Dense(embedder.name, embedder.key, embedder.dim, lambda passages: store.vectors(embedder.key, passages))
+
+
+def _late(store: Store, embedder: Embedder | None) -> Late | None:
+    projection = store.projection(embedder.key) if isinstance(embedder, TokenEmbedder) else None
+    return Late(projection, lambda passages: store.tokens(projection, passages)) if projection else None
 
 
 def origins(store: Store) -> list[str]:
@@ -351,6 +414,6 @@ def _chunks(store: Store) -> Iterator[Chunk]:
             yield from chunks
 
 
-def _windows(items: Sequence[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+def _windows(items: _Batch, size: int) -> Iterator[_Batch]:
     for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+        yield items[start : start + size]

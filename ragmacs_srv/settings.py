@@ -56,6 +56,7 @@ class SearchSettings:
     """How questions find sections."""
 
     mode: Literal["hybrid", "lexical"] = "hybrid"
+    rerank: bool = True  # let the tokens of the best candidates decide; costs 20 KB of disk per chunk
     limit: int = 8  # results of `ragmacs search`
 
 
@@ -259,6 +260,8 @@ def _strings(raw: object) -> tuple[str, ...]:
 
 
 def _scalar(kind: type, raw: object) -> object:
+    if kind is bool:
+        return _truth(raw)
     if isinstance(raw, bool):
         raise ValueError(_article(kind))
     if kind in (int, float):
@@ -274,6 +277,13 @@ def _scalar(kind: type, raw: object) -> object:
     if not isinstance(raw, str):
         raise ValueError(_article(kind))
     return raw
+
+
+def _truth(raw: object) -> bool:
+    word = str(raw).lower()
+    if not isinstance(raw, bool | str) or word not in {"true", "false"}:
+        raise ValueError("true or false")
+    return word == "true"
 
 
 def _article(kind: type) -> str:

@@ -39,6 +39,7 @@ def test_later_places_win_and_each_value_knows_its_origin(home: Path) -> None:
         ("[llm]\nmax_tokens = true\n", "a whole number", ""),
         ("[llm]\ntimeout = -1\n", "zero or more", ""),
         ("[search]\nmode = 'magic'\n", "one of hybrid, lexical", ""),
+        ("[search]\nrerank = 1\n", "true or false", ""),
         ("[network]\nallow = 'http://127.0.0.1'\n[network]\n", "line", ""),
         ("[network]\nallow = [1]\n", "a list of strings", ""),
         ("[llm]\napi_key = 'sk-1'\n", "secret", "RAGMACS_LLM_KEY"),
@@ -63,7 +64,9 @@ def test_an_unknown_variable_offers_the_nearest(home: Path) -> None:
 
 def test_text_from_the_environment_is_read_as_the_type_of_the_setting(home: Path) -> None:
     variables = {"RAGMACS_NETWORK_ALLOW": "http://a.test,http://b.test", "RAGMACS_NETWORK_DELAY": "0.5"}
-    network = settings.load(environ(home, **variables)).network
+    loaded = settings.load(environ(home, **variables, RAGMACS_SEARCH_RERANK="false"))
+    network = loaded.network
+    assert loaded.search.rerank is False
     assert network.allow == ("http://a.test", "http://b.test")
     assert network.delay == 0.5
 

@@ -43,6 +43,7 @@ def ask(
     *,
     budget: Budget,
     collections: Sequence[str] = (),
+    rerank: bool = True,
     reason: str = "",
     cancel: Cancel | None = None,
 ) -> Iterator[str | Answer]:
@@ -51,7 +52,9 @@ def ask(
     With CHAT an LLM writes from the passages found; when it cannot, and without one, the answer is
     extracted. Raises NotIndexed for an unknown collection, Cancelled when CANCEL is.
     """
-    results = retrieve.search(generation, embedder, question, k=HITS, collections=collections, reason=reason)
+    results = retrieve.search(
+        generation, embedder, question, k=HITS, collections=collections, rerank=rerank, reason=reason
+    )
     notes = [f"lexical search only: {results.reason}"] if results.reason else []
     if not results.hits or results.confidence < ABSTAIN_BELOW:
         yield from _whole(abstain(results, notes))

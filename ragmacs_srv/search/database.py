@@ -39,9 +39,23 @@ def _m001_tables(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _m002_tokens(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE projections (model TEXT PRIMARY KEY, key TEXT, dim INTEGER, tokens INTEGER, passages INTEGER,"
+        " matrix BLOB, hash BLOB)"
+    )
+    db.execute(
+        "CREATE TABLE tokens (projection TEXT, passage TEXT, vectors BLOB, hash BLOB,"
+        " PRIMARY KEY (projection, passage))"
+    )
+
+
 # Numbered by position; a released one is never edited, only followed by another.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_tables,)
-TABLES = ("collections", "pages", "sections", "chunks", "members", "receipts", "repeats", "vectors")
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_tables, _m002_tokens)
+TABLES = (
+    *("collections", "pages", "sections", "chunks", "members", "receipts", "repeats", "vectors"),
+    *("projections", "tokens"),
+)
 
 
 def seal(table: str, values: Sequence[object]) -> bytes:

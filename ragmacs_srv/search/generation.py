@@ -1,8 +1,9 @@
 """What readers see: `gen-N/`, written aside, renamed when whole, and never changed after.
 
 A generation holds `text.db` (pages, sections, chunks and their full-text index), `dense.faiss` (row i is
-the vector of chunk i + 1; absent in one made without a model) and MANIFEST, which names everything that
-must fit together and the SHA-256 of every file. A reader holds a shared lock on the MANIFEST it opened;
+the vector of chunk i + 1; absent in one made without a model), the token vectors of the same rows (`tokens.*`;
+absent in one made without re-ranking) and MANIFEST, which names everything that must fit together and the
+SHA-256 of every file. A reader holds a shared lock on the MANIFEST it opened;
 the writer removes old generations that nobody holds.
 """
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..errors import IndexCorrupt, IndexMismatch, NotIndexed, StorageError
 from ..model import Block, Chunk, Hit, Section
-from . import vectors
+from . import tokens, vectors
 from .database import mapped
 from .embed import sha256
 from .store import StoredPage, passage_hash
@@ -66,6 +67,7 @@ class Manifest:
     model_key: str = ""
     numeric: str = "exact"  # engines whose vectors agree to the last digits may share an index
     dim: int = 0
+    projection: str = ""  # what made the token vectors small; "" without them
     format: int = FORMAT
 
 
@@ -77,6 +79,14 @@ class Dense:
     key: str
     dim: int
     rows: Callable[[Sequence[str]], Iterator[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The token vectors of a generation, made small; `rows` gives those of each passage hash, in the order given."""
+
+    projection: tokens.Projection
+    rows: Callable[[Sequence[str]], Iterator[NDArray[np.int8]]]
 
 
 class Generation:
@@ -93,6 +103,7 @@ class Generation:
                     raise IndexCorrupt(problem, hint=REBUILD)
                 dense = folder / DENSE
                 self.vectors: vectors.VectorIndex | None = vectors.FlatIndex(dense) if self.manifest.model_key else None
+                self.tokens = tokens.TokenFile(folder) if self.manifest.projection else None
                 uri = (folder / TEXT).absolute().as_uri() + "?immutable=1"
                 self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except BaseException:
@@ -126,6 +137,10 @@ class Generation:
         among = self._ids(collections) - 1 if collections else None
         rows, scores = self.vectors.search(query, k, among)
         return [(int(row) + 1, float(score)) for row, score in zip(rows, scores, strict=True)]
+
+    def maxsim(self, question: NDArray[np.float32], chunks: Sequence[int]) -> list[float]:
+        """The late-interaction score of each of CHUNKS; QUESTION holds token vectors. None without token vectors."""
+        return self.tokens.maxsim(question, [chunk - 1 for chunk in chunks]) if self.tokens else []
 
     def frequency(self, term: str) -> int:
         """How many chunks hold TERM."""
@@ -205,6 +220,7 @@ def publish(
     chunker: str,
     created: str,
     dense: Dense | None,
+    late: Late | None = None,
 ) -> Manifest:
     """Write the next generation under FOLDER and make it current; older ones nobody reads are removed."""
     number = (_numbers(folder) or [0])[-1] + 1
@@ -213,7 +229,7 @@ def publish(
     with mapped(str(aside)):
         aside.mkdir(parents=True, mode=0o700)
     try:
-        manifest = _write(aside, pages, dense, number=number, revision=revision, chunker=chunker, created=created)
+        manifest = _write(aside, pages, dense, late, number=number, revision=revision, chunker=chunker, created=created)
         with mapped(str(folder)):
             aside.rename(folder / _name(number))
             _sync(folder)
@@ -273,12 +289,16 @@ def _problems(path: Path) -> Iterator[str]:
         yield f"{path.name}: {Path(exc.filename or path).name}: {exc.strerror}"
 
 
-def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, **names: Any) -> Manifest:
+def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: Late | None, **names: Any) -> Manifest:
     with mapped(TEXT):
         passages, counts, collections = _write_text(aside / TEXT, pages)
     if dense is not None:
         vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows(passages)))
     model: dict[str, Any] = {"model": dense.model, "model_key": dense.key, "dim": dense.dim} if dense else {}
+    if late is not None:
+        model["projection"] = late.projection.key
+        with mapped(str(aside)):
+            tokens.write(aside, late.projection, late.rows(passages))
     with mapped(str(aside)):
         files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
         manifest = Manifest(**names, **model, **counts, collections=collections, files=files)

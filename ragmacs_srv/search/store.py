@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..errors import IndexCorrupt
 from ..model import Block, Chunk, Page, Response, Section, Source
 from .database import REPAIR, TABLES, columns, connect, mapped, migrate, schema, seal, seal_cells, take_lock
+from .tokens import Projection
 
 CRAWL_DB = "crawl.db"
 
@@ -305,11 +306,51 @@ class Store:
             yield np.frombuffer(row["vector"], "<f4")
 
     def drop_vectors(self, model: str, *, keep: set[str]) -> None:
-        """Forget the vectors of MODEL whose passage is not in KEEP, and all those of other models."""
+        """Forget the vectors of MODEL, its tokens' too, whose passage is not in KEEP, and all those of other models."""
         with self._transaction():
-            self._execute("DELETE FROM vectors WHERE model != ?", model)
-            for passage in self.known_vectors(model) - keep:
-                self._execute("DELETE FROM vectors WHERE model = ? AND passage = ?", model, passage)
+            for table in ("vectors", "projections"):
+                self._execute(f"DELETE FROM {table} WHERE model != ?", model)
+            self._execute("DELETE FROM tokens WHERE projection NOT IN (SELECT key FROM projections)")
+            for table in ("vectors", "tokens"):
+                known = {row[0] for row in self._select(f"SELECT passage FROM {table}")}
+                for passage in known - keep:
+                    self._execute(f"DELETE FROM {table} WHERE passage = ?", passage)
+
+    # Token vectors
+
+    def projection(self, model: str) -> Projection | None:
+        """How the token vectors of MODEL are made small here, or None while nothing was trained."""
+        for row in self._rows("projections", "model = ?", model):
+            matrix = np.frombuffer(row["matrix"], "<f4").reshape(-1, row["dim"])
+            return Projection(model, matrix, row["tokens"], row["passages"])
+        return None
+
+    def put_projection(self, made: Projection) -> None:
+        """Keep a projection in place of the model's last one, whose token vectors go with it."""
+        matrix = made.matrix.astype("<f4").tobytes()
+        with self._transaction():
+            self._insert("projections", (made.model, made.key, made.dim, made.tokens, made.passages, matrix))
+            self._execute("DELETE FROM tokens WHERE projection NOT IN (SELECT key FROM projections)")
+
+    def known_tokens(self, projection: Projection) -> set[str]:
+        """The passage hashes whose token vectors are kept."""
+        return {row[0] for row in self._select("SELECT passage FROM tokens WHERE projection = ?", projection.key)}
+
+    def put_tokens(
+        self, projection: Projection, passages: Sequence[str], tokens: Sequence[NDArray[np.float32]]
+    ) -> None:
+        """Keep the token vectors of each passage hash, made small; committed at once."""
+        with self._transaction():
+            for passage, vectors in zip(passages, tokens, strict=True):
+                self._insert("tokens", (projection.key, passage, projection.reduce(vectors).tobytes()))
+
+    def tokens(self, projection: Projection, passages: Iterable[str]) -> Iterator[NDArray[np.int8]]:
+        """The small token vectors (tokens, dim) of each passage hash, in that order; raises IndexCorrupt without."""
+        for passage in passages:
+            row = next(self._rows("tokens", "projection = ? AND passage = ?", projection.key, passage), None)
+            if row is None:
+                raise IndexCorrupt(f"crawl.db: the tokens of passage {passage} are missing", hint="ragmacs reindex")
+            yield np.frombuffer(row["vectors"], np.int8).reshape(-1, projection.dim)
 
     # Soundness
 

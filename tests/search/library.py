@@ -68,8 +68,8 @@ def put(
 def publish(store, embedder=None, **options):
     """Embed and publish what STORE holds."""
     if embedder is not None:
-        pipeline.embed(store, embedder)
-    return pipeline.publish(store, READER, embedder, **options)
+        pipeline.embed(store, embedder, rerank=True)
+    return pipeline.publish(store, READER, embedder, rerank=True, **options)
 
 
 def build(folder, names=("heap", "stack", "pool", "limit"), *, embedder=None, words=60):

@@ -12,8 +12,9 @@ from ragmacs_srv.search import generation, soundness
 from ragmacs_srv.search.database import TABLES
 from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT
 from ragmacs_srv.search.store import CRAWL_DB, Receipt, Store
-from tests.fakes import HashEmbedder
+from ragmacs_srv.search.tokens import OFFSETS, PROJECTION, TOKENS
 from tests.search import library
+from tests.search.fakes_tokens import TokenHashEmbedder
 from tests.search.library import AT, SITE, build, pages, publish, put, written
 
 HEAP = f"{SITE}/heap"
@@ -21,7 +22,7 @@ HEAP = f"{SITE}/heap"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("made"), words=200)
+    return build(tmp_path_factory.mktemp("made"), words=200, embedder=TokenHashEmbedder())
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_store_at_work_is_not_judged(folder):
 # Generations: every byte counts
 
 
-@pytest.mark.parametrize("name", [TEXT, DENSE, MANIFEST])
+@pytest.mark.parametrize("name", [TEXT, DENSE, TOKENS, OFFSETS, PROJECTION, MANIFEST])
 def test_every_flip_and_every_cut_in_a_generation_is_found(folder, name):
     (folder / CRAWL_DB).unlink()
     path, rng = folder / "gen-000001" / name, random.Random(name)
@@ -152,7 +153,7 @@ def test_a_flip_is_never_published(folder, flips):
         path.write_bytes(flipped(raw, at, rng))
         try:
             with Store(folder) as store:
-                publish(store, HashEmbedder(), force=True)
+                publish(store, TokenHashEmbedder(), force=True)
         except RagmacsError:
             refused += 1
         with generation.current(folder) as opened:
@@ -169,7 +170,7 @@ def test_a_page_hidden_by_a_damaged_index_is_not_left_out(folder):
     at = (root - 1) * 4096 + 4  # the low byte of the page's cell count
     (folder / CRAWL_DB).write_bytes(raw[:at] + bytes([raw[at] - 1]) + raw[at + 1 :])
     with Store(folder) as store, pytest.raises(IndexCorrupt):
-        publish(store, HashEmbedder(), force=True)
+        publish(store, TokenHashEmbedder(), force=True)
 
 
 # A wrong cell in a row of each table; keys too, which makes an index wrong as well.
@@ -182,6 +183,8 @@ CELLS = {
     "receipts": "reason",
     "repeats": "text",
     "vectors": "vector",
+    "projections": "matrix",
+    "tokens": "vectors",
 }
 
 
@@ -198,7 +201,7 @@ def test_a_wrong_cell_costs_at_most_its_page(folder, table, value):
     assert len(lost) == (table in {"pages", "sections", "chunks"})
     assert all(after[url] == before[url] for url in after)
     with Store(folder) as store:
-        assert publish(store, HashEmbedder(), force=True).pages == len(after)
+        assert publish(store, TokenHashEmbedder(), force=True).pages == len(after)
 
 
 @pytest.mark.parametrize("table", ["pages", "sections", "chunks"])
@@ -206,7 +209,7 @@ def test_a_page_with_a_part_missing_goes_and_is_read_again(folder, table):
     change(folder, f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table} WHERE url = ?)", HEAP)
     assert f"crawl.db: {HEAP} is not complete" in soundness.problems(folder)
     with Store(folder) as store, pytest.raises(IndexCorrupt, match="not complete"):
-        publish(store, HashEmbedder(), force=True)
+        publish(store, TokenHashEmbedder(), force=True)
     soundness.repair(folder)
     with Store(folder) as store:
         assert HEAP not in store.urls()
@@ -241,7 +244,7 @@ def test_a_crawl_db_beyond_repair_is_set_aside_and_search_goes_on(folder, harm):
     assert HEAP in library.found(folder, "heap")
     with Store(folder) as store:
         put(store, written("arena"))
-        assert publish(store, HashEmbedder()).number == 2
+        assert publish(store, TokenHashEmbedder()).number == 2
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
@@ -273,7 +276,7 @@ def test_a_damaged_generation_goes_and_is_made_again(folder):
     assert soundness.repair(folder) == ["gen-000001 was damaged and is gone"]
     assert soundness.problems(folder) == []
     with Store(folder) as store:
-        assert publish(store, HashEmbedder()).number == 1
+        assert publish(store, TokenHashEmbedder()).number == 1
     assert HEAP in library.found(folder, "heap")
 
 
@@ -285,13 +288,13 @@ NURSERY = """
 import os, signal, sys
 from pathlib import Path
 from ragmacs_srv.search.store import Store
-from tests.fakes import HashEmbedder
+from tests.search.fakes_tokens import TokenHashEmbedder
 from tests.search.library import publish, put, written
 
 FILES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "sqlite3.connect", "fcntl.flock"}
 
 def work(folder, rounds, seed):
-    embedder = HashEmbedder()
+    embedder = TokenHashEmbedder()
     with Store(folder) as store:
         for n in range(rounds):
             put(store, written(f"page{(seed + n) % 40}", seed, words=40))
