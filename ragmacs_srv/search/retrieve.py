@@ -17,6 +17,7 @@ from .terms import content_words, terms
 
 CANDIDATES = 60  # from each side: the right section is among them for every question we measured
 LEXICAL_SHARE = 0.5
+FUSED_GUARD, RERANKED_GUARD = 3, 5  # where the best lexical candidate stands at the latest
 RERANKED = 30  # of the fused candidates; twice as many cost twice as much and gain nothing
 FUSED_SHARE = 0.4  # of a re-ranked score; the best shares lie between .3 and .5, and differ by chance
 JOINED = 20  # of the best chunks, those of one section are shown as one window
@@ -70,6 +71,7 @@ def search(
     if dense and asked and asked.tokens:
         best = [chunk for chunk, _ in scored[:RERANKED]]
         scored = reranked(scored, generation.maxsim(asked.tokens[0], best))
+        scored = guaranteed(scored, lexical[0][0], place=RERANKED_GUARD) if lexical else scored
     least = scored[:JOINED][-1][1] if scored else 0.0
     hits = [widened(hit, least) for hit in generation.hits(scored, collections)[:k]]
     weights = word_weights(generation, question)
@@ -94,7 +96,7 @@ def fuse(lexical: Sequence[tuple[int, float]], dense: Sequence[tuple[int, float]
     ids = dict.fromkeys([*sides[0], *sides[1]])
     fused = [(key, sum(share * side.get(key, 0.0) for share, side in zip(shares, sides, strict=True))) for key in ids]
     fused.sort(key=lambda pair: -pair[1])
-    return _guarantee(fused, lexical[0][0], place=3) if lexical else fused
+    return guaranteed(fused, lexical[0][0], place=FUSED_GUARD) if lexical else fused
 
 
 def reranked(scored: Sequence[tuple[int, float]], likeness: Sequence[float]) -> list[tuple[int, float]]:
@@ -144,12 +146,13 @@ def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
     return covered / sum(weights.values()) if weights else 0.0
 
 
-def _guarantee(fused: list[tuple[int, float]], first: int, *, place: int) -> list[tuple[int, float]]:
-    at = next(n for n, (key, _) in enumerate(fused) if key == first)
+def guaranteed(scored: list[tuple[int, float]], first: int, *, place: int) -> list[tuple[int, float]]:
+    """SCORED with FIRST in the given PLACE, counted from 1, or where it is if that is better."""
+    at = next(n for n, (key, _) in enumerate(scored) if key == first)
     if at < place:
-        return fused
-    moved = (first, fused[place - 1][1])
-    return [*fused[: place - 1], moved, *fused[place - 1 : at], *fused[at + 1 :]]
+        return scored
+    moved = (first, scored[place - 1][1])
+    return [*scored[: place - 1], moved, *scored[place - 1 : at], *scored[at + 1 :]]
 
 
 def _encoded(embedder: Embedder, question: str, *, tokens: bool) -> Encoded:

@@ -12,7 +12,7 @@ from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel, Progress
 from ragmacs_srv.search import generation, retrieve, tokens
 from ragmacs_srv.search.generation import Generation
-from ragmacs_srv.search.retrieve import FUSED_SHARE, RERANKED, reranked
+from ragmacs_srv.search.retrieve import FUSED_SHARE, RERANKED, guaranteed, reranked
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.search.tokens import DIM, Projection, TokenFile, train
 from tests.fakes import HashEmbedder
@@ -121,6 +121,14 @@ def test_the_best_are_ordered_by_both_scores_and_the_rest_follows() -> None:
     scores = [score for _, score in mixed]
     assert scores == sorted(scores, reverse=True)
     assert reranked([], []) == []
+
+
+def test_the_best_lexical_candidate_keeps_a_place() -> None:
+    scored = [(n, 1 - n / 10) for n in range(10)]
+    assert [key for key, _ in guaranteed(scored, 8, place=5)] == [0, 1, 2, 3, 8, 4, 5, 6, 7, 9]
+    assert guaranteed(scored, 2, place=5) == scored
+    scores = [score for _, score in guaranteed(scored, 8, place=5)]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_a_search_reranks_only_where_tokens_are_known_and_wanted(opened: Generation, tmp_path: Path) -> None:
