@@ -23,7 +23,8 @@ HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM
 WHOLE_SECTION = 2000  # characters up to which an LLM is shown all of a section
 ABSTAIN_BELOW = 0.35  # of the question's weight is covered: then nothing here answers it
-NEAREST = 3
+NEAREST = 5  # sections named beside the quotes, or in place of an answer
+SEE_ALSO = 120  # characters kept for their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def ask(
             return
     usable = embedder if results.mode == "hybrid" else None
     weights = retrieve.word_weights(generation, question)
-    chosen = best_units(question, results.hits, usable, weights, budget=budget.answer)
-    yield from _whole(extracted(chosen, results, notes))
+    quotes = budget.answer - min(SEE_ALSO, budget.answer // 6)
+    chosen = best_units(question, results.hits, usable, weights, budget=quotes)
+    yield from _whole(extracted(chosen, results, notes, length=budget.answer))
 
 
 def abstain(results: Results, notes: Sequence[str]) -> Answer:
@@ -82,13 +84,27 @@ def abstain(results: Results, notes: Sequence[str]) -> Answer:
     return _answer("\n\n".join(lines), citations, results, notes, abstained=True)
 
 
-def extracted(chosen: Sequence[Sequence[Unit]], results: Results, notes: Sequence[str]) -> Answer:
-    """The chosen units as an answer: a list per section, each unit with the number of its section."""
+def extracted(chosen: Sequence[Sequence[Unit]], results: Results, notes: Sequence[str], *, length: int) -> Answer:
+    """The chosen units as an answer: a list per section, each unit with the number of its section.
+
+    What else was found near is named after them, as far as LENGTH characters allow: quotes are not all.
+    """
     hits = {hit.section: hit for hit in results.hits}
     paragraphs, citations = [], []
     for n, sequence in enumerate(chosen, 1):
-        citations.append(_citation(n, hits[sequence[0].section], sequence[0].quote))
+        citations.append(_citation(n, hits.pop(sequence[0].section), sequence[0].quote))
         paragraphs.append("\n".join(_line(unit, n) for unit in sequence))
+    room = length - len("\n\n".join(paragraphs)) - len("\n\nSee also: ")
+    others = []
+    for n, hit in enumerate(list(hits.values())[:NEAREST], len(citations) + 1):
+        name = f"{(hit.section.heading or (hit.title,))[-1]} [{n}]"
+        room -= len(name) + len(", ")
+        if room < 0:
+            break
+        others.append(name)
+        citations.append(_citation(n, hit, _opening(hit)))
+    if others:
+        paragraphs.append("See also: " + ", ".join(others))
     return _answer("\n\n".join(paragraphs), citations, results, notes)
 
 

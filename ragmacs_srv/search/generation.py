@@ -17,7 +17,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,22 +120,34 @@ class Generation:
         self._db.close()
         os.close(self._lock)
 
-    def lexical(self, query: Sequence[str], k: int, collections: Sequence[str] = ()) -> list[tuple[int, float]]:
-        """Up to K (chunk id, BM25 score), best first, of the chunks that hold any of the QUERY's terms."""
+    def lexical(
+        self, query: Sequence[str], k: int, collections: Sequence[str] = (), *, among: Collection[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """Up to K (chunk id, BM25 score), best first, of the chunks that hold any of the QUERY's terms.
+
+        AMONG, at most a few hundred chunk ids, limits the search to them.
+        """
         if not query:
             return []
         match = " OR ".join(f'"{term}"' for term in dict.fromkeys(query))
-        sql = (
-            f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} ORDER BY 2 DESC, 1"
-        )
-        return [(row[0], row[1]) for row in self._rows(sql + " LIMIT ?", match, *collections, k)]
+        only = "" if among is None else f"AND rowid IN ({', '.join(map(str, among))})"
+        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} {only}"
+        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *collections, k)
+        return [(row[0], row[1]) for row in rows]
 
-    def dense(self, query: NDArray[np.float32], k: int, collections: Sequence[str] = ()) -> list[tuple[int, float]]:
-        """Up to K (chunk id, cosine), best first; nothing in a generation without vectors."""
+    def dense(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        collections: Sequence[str] = (),
+        *,
+        among: Collection[int] | None = None,
+    ) -> list[tuple[int, float]]:
+        """Up to K (chunk id, cosine), best first; nothing in a generation without vectors. AMONG as in `lexical`."""
         if self.vectors is None:
             return []
-        among = self._ids(collections) - 1 if collections else None
-        rows, scores = self.vectors.search(query, k, among)
+        ids = np.fromiter(among, np.int64) if among is not None else self._ids(collections) if collections else None
+        rows, scores = self.vectors.search(query, k, None if ids is None else ids - 1)
         return [(int(row) + 1, float(score)) for row, score in zip(rows, scores, strict=True)]
 
     def maxsim(self, question: NDArray[np.float32], chunks: Sequence[int]) -> list[float]:

@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import RagmacsError
 from ..model import Hit, Mode
 from .embed import Embedder, Encoded, TokenEmbedder
@@ -20,6 +23,7 @@ LEXICAL_SHARE = 0.5
 FUSED_GUARD, RERANKED_GUARD = 3, 5  # where the best lexical candidate stands at the latest
 RERANKED = 30  # of the fused candidates; twice as many cost twice as much and gain nothing
 FUSED_SHARE = 0.4  # of a re-ranked score; the best shares lie between .3 and .5, and differ by chance
+Scored = list[tuple[int, float]]  # (chunk id, score), best first
 JOINED = 20  # of the best chunks, those of one section are shown as one window
 WINDOW = 1600  # characters that such a window may have
 
@@ -59,12 +63,12 @@ def search(
     """
     generation.check_collections(collections)
     lexical = generation.lexical(terms(question), CANDIDATES, collections)
-    dense: list[tuple[int, float]] = []
+    dense: Scored = []
     asked = None
     if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
         try:
             asked = _encoded(embedder, question, tokens=rerank and generation.tokens is not None)
-            dense = generation.dense(asked.vectors[0], CANDIDATES, collections)
+            lexical, dense = candidates(generation, terms(question), asked.vectors[0], collections)
         except RagmacsError as exc:
             reason = exc.message
     scored = fuse(lexical, dense) if dense else normalised(lexical)
@@ -83,6 +87,18 @@ def search(
         tuple(word for word in weights if not any(map(generation.frequency, terms(word)))),
         generation.manifest.number,
     )
+
+
+def candidates(
+    generation: Generation, query: Sequence[str], vector: NDArray[np.float32], collections: Sequence[str]
+) -> tuple[Scored, Scored]:
+    """The lexical and the dense candidates, each list with its score for those of the other, too.
+
+    A chunk that only one side put forward is no stranger to the other: it just was not among its best.
+    """
+    found = generation.lexical(query, CANDIDATES, collections), generation.dense(vector, CANDIDATES, collections)
+    ids = {key for side in found for key, _ in side}
+    return generation.lexical(query, len(ids), among=ids), generation.dense(vector, len(ids), among=ids)
 
 
 def fuse(lexical: Sequence[tuple[int, float]], dense: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

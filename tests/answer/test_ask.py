@@ -72,6 +72,22 @@ def test_an_extracted_answer_is_short_and_every_line_is_cited(opened: Generation
     assert quoted(opened, made)
 
 
+def test_what_else_was_found_is_named_after_the_quotes(opened: Generation) -> None:
+    made = answer(opened)
+    quotes, _, others = made.text.partition("See also: ")
+    assert marks(others)
+    assert marks(quotes).isdisjoint(marks(others))
+    assert len({citation.link for citation in made.citations}) == len(made.citations)
+
+
+@pytest.mark.parametrize("length", [60, 300, 1000, 5000])
+def test_an_answer_is_never_longer_than_asked_for(opened: Generation, length: int) -> None:
+    for question in (QUESTION, "How do I find leaked goroutines?", "What escapes to the heap?"):
+        (*_, made) = ask(opened, EMBEDDER, None, question, budget=Budget(answer=length))
+        assert isinstance(made, Answer)
+        assert len(made.text) <= length
+
+
 def test_without_an_embedder_the_answer_is_lexical_and_says_why(opened: Generation) -> None:
     pieces = list(ask(opened, None, None, QUESTION, budget=Budget(), reason="no model here"))
     made = pieces[-1]

@@ -16,10 +16,10 @@ import pytest
 pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1500)]
 
 BOUNDS = {
-    "hybrid": {"hit@5": 0.82, "mrr@10": 0.68, "facts<4000c": 0.82},
+    "hybrid": {"hit@5": 0.86, "mrr@10": 0.69, "facts<4000c": 0.88},
     "lexical": {"hit@5": 0.70},
 }
-ALL_FACTS = 0.60  # of the questions have every key fact in an extractive answer of 1,000 characters
+ALL_FACTS = 0.66  # of the questions have every key fact in an extractive answer of 1,000 characters
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def test_extractive_answers_hold_the_facts_and_quote_verbatim(shared: Path, inde
     lines = [json.loads(line) for line in (indexed / "run.jsonl").read_text().splitlines()]
     citations = [citation for line in lines for citation in line["citations"]]
     assert len(citations) > 100
-    assert all(len(line["results"][0]["text"]) <= 1000 for line in lines)
+    assert [line["id"] for line in lines if len(line["results"][0]["text"]) > 1000] == []
     texts = sections(indexed)
     assert [each["link"] for each in citations if each["quote"] not in texts[each["url"], each["anchor"]]] == []
 
