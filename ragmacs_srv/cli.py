@@ -534,7 +534,7 @@ def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
     if terminal.json or not nothing:
         terminal.print({"crawls": shape}, "\n".join(map(_report_lines, reports)))
     if nothing:
-        hint = "is the network up? --mirror FROM=TO reads the pages from elsewhere"
+        hint = "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
         raise FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
     return 1 if failed else 0
 

@@ -63,8 +63,8 @@ class Cancelled(RagmacsError):
     code = -32800
     exit_code = 130
 
-    def __init__(self, message: str = "cancelled", **kwargs: Any) -> None:
-        super().__init__(message, **kwargs)
+    def __init__(self, message: str = "cancelled", *, hint: str = "what was finished is kept", **kwargs: Any) -> None:
+        super().__init__(message, hint=hint, **kwargs)
 
 
 class Busy(RagmacsError):
