@@ -100,6 +100,7 @@ class ModelFolder:
         return int(limit or 512)
 
 
+CHARACTERS = 10  # in a token, at the most
 WORDS = 160  # in a chunk; longer ones are found less often, also where the model would read all of it
 
 
@@ -107,7 +108,7 @@ class Tokens:
     """Counts the tokens of the model's own tokenizer, without loading the model.
 
     Prose has fewer tokens than code: it is counted as if every word had its share of the limit, so that
-    no chunk holds more than WORDS words.
+    no chunk holds more than WORDS words. The model takes an endless word for one token; we do not.
     """
 
     def __init__(self, model: ModelFolder) -> None:
@@ -121,7 +122,7 @@ class Tokens:
 
     def count(self, text: str) -> int:
         tokens = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return max(tokens, -(-len(text.split()) * self.limit // WORDS))
+        return max(tokens, -(-len(text.split()) * self.limit // WORDS), len(text) // CHARACTERS)
 
 
 class Words:
@@ -131,7 +132,7 @@ class Words:
     limit = WORDS
 
     def count(self, text: str) -> int:
-        return len(text.split())
+        return max(len(text.split()), len(text) // (2 * CHARACTERS))
 
 
 class SentenceTransformerEmbedder:

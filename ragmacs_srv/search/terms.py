@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 WORD = re.compile(r"\w+")
-COMPOUND = re.compile(r"\w+(?:[./:]\w+)+")  # debug.SetGCPercent, runtime/metrics, 1.25, pkg:version
+# debug.SetGCPercent, runtime/metrics, 1.25, pkg:version; possessive, so that a line without a blank takes linear time
+COMPOUND = re.compile(r"\b\w++(?:[./:]\w++)+")
 CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 RELEASE = re.compile(r"go(\d+(?:\.\d+)+)")
 

@@ -275,3 +275,12 @@ def test_a_model_that_cannot_be_loaded_is_missing(real, tmp_path):
     with pytest.raises(EmbedderMissing, match="cannot be loaded") as error:
         SentenceTransformerEmbedder(ModelFolder("broken", broken, "configured")).embed(["x"])
     assert "\n" not in error.value.message
+
+
+def test_an_endless_word_is_more_than_one_token():
+    assert Words().count("x" * 100_000) > Words().limit
+
+
+@pytest.mark.model
+def test_an_endless_word_is_more_than_one_token_to_the_chunker(real):
+    assert Tokens(real).count("x" * 100_000) > Tokens(real).limit
