@@ -8,6 +8,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -479,6 +480,8 @@ def _entries(values: Sequence[str] | None) -> list[str]:
 
 def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | None) -> list[Source]:
     """The collections to crawl: named ones, and one made of the given addresses."""
+    if name is not None and not re.fullmatch(r"[\w.-]{1,64}", name):
+        raise InvalidParams(f"{name!r} cannot be the name of a collection", hint="letters, digits, dots and hyphens")
     addresses = [each for each in targets if "://" in each]
     named = [app.source(each) for each in targets if each not in addresses]
     if file is not None:

@@ -136,6 +136,7 @@ def test_eval_writes_a_run_file_and_figures(run: Cli, guide: Site, tmp_path: Pat
         (("crawl",), 2, "nothing to crawl"),
         (("crawl", "go-cg"), 2, "go-cg"),
         (("crawl", "--from", "/no/such/file"), 2, "/no/such/file"),
+        (("crawl", "https://x.test/", "--name", "../x"), 2, "../x"),
         (("crawl", "https://nowhere.invalid/"), 4, "nowhere.invalid"),
         (("fetch", "file:///etc/passwd"), 4, "file"),
         (("fetch", "http://127.0.0.1:9/"), 4, "--allow http://127.0.0.1:9"),
