@@ -14,7 +14,7 @@ from typing import Any
 from . import pipeline
 from .answer import ask as answering
 from .answer.llm import Chat, OpenAIChat
-from .errors import EmbedderMissing, InvalidParams, NotIndexed, SettingsError
+from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Sink, ignore
 from .ingest import handbook, sources
 from .ingest.address import check_allow, parse_mirror
@@ -37,7 +37,7 @@ from .search.embed import (
 from .search.export import Unexportable, exported
 from .search.generation import Generation, Manifest
 from .search.retrieve import Results
-from .search.store import Store
+from .search.store import CRAWL_DB, Store
 from .settings import Settings, llm_key
 
 MAX_QUESTION = 4000  # characters
@@ -138,11 +138,18 @@ class App:
         if self._generation is None:
             self._generation = generation.current(folder)
         if self._generation is None:
-            self.crawl(handbook.source())
+            self._index_handbook()
             self._generation = generation.current(folder)
         if self._generation is None:
             raise NotIndexed(f"nothing is indexed in {folder}", hint="ragmacs crawl go-gc")
         return self._generation
+
+    def _index_handbook(self) -> None:
+        try:
+            self.crawl(handbook.source())
+        except Busy as exc:
+            message = f"nothing is indexed yet: {exc.message}"
+            raise NotIndexed(message, hint="ask again when the first crawl has ended") from exc
 
     # Reading
 
@@ -199,6 +206,20 @@ class App:
         if name == sources.HANDBOOK:
             return handbook.source()
         return sources.load(name, self.settings.folders.sources)
+
+    def added(self, source: Source) -> Source:
+        """SOURCE, made of addresses, with those that a collection of its name was made of before.
+
+        Raises InvalidParams for the name of a collection that has a file: it would lose its pages.
+        """
+        if source.name == sources.HANDBOOK or source.name in sources.files(self.settings.folders.sources):
+            raise InvalidParams(f"{source.name!r} is the name of another collection", hint="name yours with --name")
+        if not (self.settings.folders.store / CRAWL_DB).exists():
+            return source
+        with self.store() as store:
+            known = store.collection(source.name)
+        seeds = tuple(dict.fromkeys((*(known[0].seeds if known else ()), *source.seeds)))
+        return replace(source, seeds=seeds, max_pages=max(source.max_pages, len(seeds)))
 
     def crawl(self, source: Source, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Report:
         """Read SOURCE into the store and publish; what a stopped crawl had read is not read again."""
@@ -352,7 +373,7 @@ class _Growth:
 
 def checked_question(question: str) -> str:
     """QUESTION without surrounding blanks; raises InvalidParams for what cannot be one."""
-    text = question.strip()
+    text = question.encode("utf-8", "replace").decode().strip()  # no half characters from the command line
     if not text:
         raise InvalidParams("the question is empty", hint='ragmacs ask "What does GOGC do?"')
     if "\0" in text:

@@ -24,8 +24,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from . import __version__, pipeline, settings
+from .answer.ask import UNPRINTABLE
 from .app import App
-from .errors import Cancelled, FetchError, InvalidParams, RagmacsError
+from .errors import Cancelled, FetchError, InvalidParams, RagmacsError, StorageError
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import sources
 from .model import Answer, Source
@@ -47,7 +48,7 @@ Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", hel
 Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
 
 COMMON = {
-    "home": (Path | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),
+    "home": (str | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),
     "as_json": (bool, typer.Option("--json", help="Print JSON.")),
     "no_server": (bool, typer.Option("--no-server", help="Work in this process.")),
     "quiet": (bool, typer.Option("-q", "--quiet", help="No progress.")),
@@ -74,12 +75,12 @@ class Terminal:
 
     def print(self, value: Any, text: str) -> None:
         """VALUE as JSON, or TEXT, on stdout."""
-        print(json.dumps(value, indent=1, ensure_ascii=False) if self.json else text)  # noqa: T201
+        print(json.dumps(value, indent=1, ensure_ascii=False) if self.json else _printable(text))  # noqa: T201
 
     def say(self, text: str) -> None:
         """TEXT on stderr, after what stdout has so far."""
         sys.stdout.flush()
-        print(text, file=sys.stderr)  # noqa: T201
+        print(_printable(text), file=sys.stderr)  # noqa: T201
 
 
 Command = Callable[..., int | None]
@@ -115,15 +116,15 @@ def command(group: typer.Typer = cli, name: str | None = None) -> Callable[[Comm
 
 
 @contextmanager
-def _terminal(home: Path | None, as_json: bool, no_server: bool, quiet: bool, verbose: int) -> Iterator[Terminal]:
+def _terminal(home: str | None, as_json: bool, no_server: bool, quiet: bool, verbose: int) -> Iterator[Terminal]:
     del no_server  # there is no server yet: everything works in this process
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore", "trafilatura", "sentence_transformers", "transformers"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING) if verbose < 2 else level)
     environ = dict(os.environ)
-    if home is not None:
-        environ["RAGMACS_HOME"] = str(home)
+    if home:
+        environ["RAGMACS_HOME"] = home
     cancel = Cancel()
     with _stoppable(cancel), _progress(quiet) as sink:
         yield Terminal(environ, as_json, sink, cancel)
@@ -185,7 +186,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="In your own words; - reads it from stdin.")],
     collection: Collections = None,
     mode: Mode = None,
-    max_chars: Annotated[int | None, typer.Option(help="Length of an extractive answer.")] = None,
+    max_chars: Annotated[int | None, typer.Option(min=100, help="Length of an extractive answer.")] = None,
     no_llm: Annotated[bool, typer.Option("--no-llm", help="Extract, even when an LLM is configured.")] = False,
 ) -> None:
     """Answer a question from what is indexed, with quotes that can be opened."""
@@ -486,10 +487,11 @@ def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | No
     named = [app.source(each) for each in targets if each not in addresses]
     if file is not None:
         listed = _listed(file)
-        named.append(Source(name or file.stem, f"Pages listed in {file.name}", listed, depth=0, max_pages=len(listed)))
+        title = f"Pages listed in {file.name}"
+        named.append(app.added(Source(name or file.stem, title, listed, depth=0, max_pages=len(listed))))
     if addresses:
         host = addresses[0].split("/")[2].replace(":", "-") or "pages"
-        named.append(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200))
+        named.append(app.added(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200)))
     if not named:
         known = ", ".join(sources.files(app.settings.folders.sources))
         raise InvalidParams("nothing to crawl", hint=f"name a collection ({known}) or an address")
@@ -600,6 +602,8 @@ def main() -> None:
     except BrokenPipeError:  # `ragmacs … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as exc:  # stdout is full or gone
+        _fail(StorageError(f"the output cannot be written: {exc.strerror}", hint="free some disk space"))
     except Exception as exc:  # noqa: BLE001 - the rim: whatever is left is a bug of ours
         if "-v" in sys.argv or "--verbose" in sys.argv:
             traceback.print_exc()
@@ -608,10 +612,15 @@ def main() -> None:
 
 
 def _fail(exc: RagmacsError) -> None:
-    print(f"ragmacs: {exc.message}", file=sys.stderr)  # noqa: T201
+    print(_printable(f"ragmacs: {exc.message}"), file=sys.stderr)  # noqa: T201
     if exc.hint:
-        print(f"hint: {exc.hint}", file=sys.stderr)  # noqa: T201
+        print(_printable(f"hint: {exc.hint}"), file=sys.stderr)  # noqa: T201
     sys.exit(exc.exit_code)
+
+
+def _printable(text: str) -> str:
+    """TEXT without what a terminal would obey: servers and pages have a say in it."""
+    return UNPRINTABLE.sub("", text)
 
 
 if __name__ == "__main__":

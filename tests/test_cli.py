@@ -164,6 +164,31 @@ def test_bad_input_is_one_clear_line_with_the_right_code(run: Cli, args: tuple[s
     assert code == 2 or len(done.err.strip().splitlines()) <= 3
 
 
+def test_an_address_joins_the_collection_of_its_name(run: Cli, site: Site) -> None:
+    for path in ("/a", "/b"):
+        done = run("crawl", site.origin + path, "--depth", "0", "--name", "mine", "--allow", site.origin)
+        assert done.code == 0
+    assert run("status", "--json").json["index"]["collections"] == {"mine": 2}
+    assert run("crawl", f"{site.origin}/a", "--name", "go-gc", "--allow", site.origin).code == 2
+
+
+def test_an_empty_index_is_no_internal_error(run: Cli, guide: Site) -> None:
+    run("remove", "go.dev")
+    assert run("ask", QUESTION).code == 0
+    assert run("search", QUESTION).code == 0
+
+
+def test_what_a_terminal_would_obey_is_not_printed(run: Cli) -> None:
+    with misbehaving(lambda visit: Answer(b"GIF89a" + bytes(50), type="application/\x1b[31mred")) as site:
+        done = run("fetch", f"{site.origin}/bad", "--allow", site.origin)
+    assert done.code == 4
+    assert "\x1b" not in done.err + done.out
+
+
+def test_half_a_character_in_a_question_is_no_internal_error(run: Cli, guide: Site) -> None:
+    assert run("ask", "\udcff heap").code == 0
+
+
 def test_a_nul_byte_on_stdin_is_refused(run: Cli) -> None:
     done = run("ask", "-", stdin="why\0not")
     assert (done.code, "NUL" in done.err) == (2, True)

@@ -23,6 +23,8 @@ HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM
 WHOLE_SECTION = 2000  # characters up to which an LLM is shown all of a section
 ABSTAIN_BELOW = 0.35  # of the question's weight is covered: then nothing here answers it
+# Control characters but for line ends and tabs, and those that change the direction of text: a terminal obeys them.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 NEAREST = 5  # sections named beside the quotes, or in place of an answer
 SEE_ALSO = 120  # characters kept for their names
 
@@ -127,7 +129,7 @@ def _written(
     try:
         prompt = messages(question, passages, budget=budget.context)
         for delta in chat.stream(prompt, max_tokens=budget.tokens, cancel=cancel):
-            piece = checked.feed(delta)
+            piece = checked.feed(UNPRINTABLE.sub("", delta))
             text += piece
             yield piece
     except ModelError as exc:

@@ -332,7 +332,7 @@ def _foreign_errors(hop: Hop, way: str) -> Iterator[None]:
         hint = "check proxy under [network] in the configuration"
         raise Unreachable(f"the proxy refused ({exc})", origin=origin, hint=hint) from exc
     except httpx.TimeoutException as exc:
-        raise FetchError(f"{url} did not arrive in time", hint="try again later", data={"url": url}) from exc
+        raise TimeoutError from exc  # the socket noticed the end of the budget before its keeper did
     except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
         raise Dropped(f"the connection broke while reading {url}: {_plain(exc)}", data={"url": url}) from exc
     except Damaged as exc:

@@ -234,8 +234,10 @@ class OnnxEmbedder:
 
     @cached_property
     def _session(self) -> Any:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at import; nothing leaves this machine unasked
         import onnxruntime  # 0.1 CPU-seconds: only who embeds pays them
 
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads or os.cpu_count() or 1  # its own default leaves cores idle
         # Waiting threads sleep: spinning would cost a second core for nothing.

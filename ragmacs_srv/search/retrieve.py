@@ -159,7 +159,8 @@ def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
     """The weighted share of the words that stand in any of PASSAGES, 0 to 1."""
     found = {term for passage in passages for term in terms(passage)}
     covered = sum(weight for word, weight in weights.items() if found.intersection(terms(word)))
-    return covered / sum(weights.values()) if weights else 0.0
+    total = sum(weights.values())
+    return covered / total if total else 0.0
 
 
 def guaranteed(scored: list[tuple[int, float]], first: int, *, place: int) -> list[tuple[int, float]]:

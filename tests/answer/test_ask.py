@@ -174,6 +174,12 @@ def test_a_stream_that_stops_in_the_middle_keeps_what_came_and_says_so(opened: G
     assert [citation.n for citation in made.citations] == [1]
 
 
+def test_an_llm_cannot_speak_to_the_terminal(opened: Generation) -> None:
+    with scripted(says("It \x1b[31m", "doubles\x07 \u202e[1].")) as server:
+        made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
+    assert made.text == "It [31mdoubles [1]."
+
+
 def test_an_answer_without_citations_is_marked_unchecked(opened: Generation) -> None:
     with scripted(Reply([delta("It just is."), finish(), DONE])) as server:
         made = answer(opened, chat=OpenAIChat(server.url, "tiny"))

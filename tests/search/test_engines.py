@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -183,3 +184,16 @@ def test_a_search_does_not_import_torch(home: Path, cache: Path, minilm: ModelFo
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(export.__file__).parents[2])
+
+
+@pytest.mark.model
+def test_onnxruntime_keeps_no_telemetry(cache: Path, minilm: ModelFolder, tmp_path: Path) -> None:
+    """Its wheel carries a telemetry client that keeps a device id in the user's cache, unless told not to."""
+    made = export.exported(minilm, cache)
+    code = (
+        "from pathlib import Path; from ragmacs_srv.search.embed import ModelFolder, OnnxEmbedder;"
+        f"OnnxEmbedder(ModelFolder('m', Path({str(minilm.path)!r}), ''), Path({str(made)!r})).embed(['x'])"
+    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", code], env=environ | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*Microsoft*")) == []
