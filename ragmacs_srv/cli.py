@@ -225,7 +225,7 @@ def search(
         "mode": results.mode,
         "reason": results.reason,
         "confidence": round(results.confidence, 3),
-        "uncovered": list(results.uncovered),
+        "uncovered": list(results.verdict.uncovered),
         "generation": results.generation,
         "took_ms": round((time.monotonic() - started) * 1000),
     }

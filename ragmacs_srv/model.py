@@ -121,6 +121,7 @@ class Hit:
     collection: str
     fetched_at: str
     fetched_from: str
+    opening: bool = False  # the section is the first of its page
 
     @property
     def text(self) -> str:

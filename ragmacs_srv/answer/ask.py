@@ -10,6 +10,7 @@ from ..errors import ModelError
 from ..events import Cancel
 from ..model import Answer, Citation, Hit
 from ..search import retrieve
+from ..search.confidence import word_weights
 from ..search.embed import Embedder
 from ..search.generation import Generation
 from ..search.retrieve import Results
@@ -22,7 +23,6 @@ from .units import Unit, sentences, units
 HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM
 WHOLE_SECTION = 2000  # characters up to which an LLM is shown all of a section
-ABSTAIN_BELOW = 0.35  # of the question's weight is covered: then nothing here answers it
 # Control characters but for line ends and tabs, and those that change the direction of text: a terminal obeys them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 NEAREST = 5  # sections named beside the quotes, or in place of an answer
@@ -59,16 +59,18 @@ def ask(
         generation, embedder, question, k=HITS, collections=collections, rerank=rerank, reason=reason
     )
     notes = [f"lexical search only: {results.reason}"] if results.reason else []
-    if not results.hits or results.confidence < ABSTAIN_BELOW:
+    if not (results.hits and results.verdict.answerable):
         yield from _whole(abstain(results, notes))
         return
+    if results.verdict.uncovered:
+        notes.append(f"nothing indexed mentions {_named(results.verdict.uncovered)}")
     if chat is not None:
         written = yield from _written(chat, question, results, notes, budget, cancel or Cancel())
         if written is not None:
             yield written
             return
     usable = embedder if results.mode == "hybrid" else None
-    weights = retrieve.word_weights(generation, question)
+    weights = word_weights(generation, question)
     quotes = budget.answer - min(SEE_ALSO, budget.answer // 6)
     chosen = best_units(question, results.hits, usable, weights, budget=quotes)
     yield from _whole(extracted(chosen, results, notes, length=budget.answer))
@@ -76,14 +78,17 @@ def ask(
 
 def abstain(results: Results, notes: Sequence[str]) -> Answer:
     """Say that nothing answers the question, name the words nothing speaks of, and offer the nearest sections."""
-    missing = results.uncovered
-    about = " or ".join(f'"{word}"' for word in missing) if missing else "that"
+    about = _named(results.verdict.uncovered) or "that"
     citations = [_citation(n, hit, _opening(hit)) for n, hit in enumerate(results.hits[:NEAREST], 1)]
     lines = [f"Nothing indexed here speaks of {about}."]
     if citations:
         nearest = ", ".join(f"{' > '.join(each.heading)} [{each.n}]" for each in citations)
         lines.append(f"The nearest sections: {nearest}.")
     return _answer("\n\n".join(lines), citations, results, notes, abstained=True)
+
+
+def _named(words: Sequence[str]) -> str:
+    return " or ".join(f'"{word}"' for word in words)
 
 
 def extracted(chosen: Sequence[Sequence[Unit]], results: Results, notes: Sequence[str], *, length: int) -> Answer:
@@ -203,7 +208,7 @@ def _answer(
         results.mode,
         round(results.confidence, 3),
         abstained=abstained,
-        uncovered=results.uncovered,
+        uncovered=results.verdict.uncovered,
         model=model,
         notes=tuple(notes),
     )

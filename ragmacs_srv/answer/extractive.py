@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Hit, Section
+from ..search.confidence import coverage
 from ..search.embed import Embedder
-from ..search.retrieve import coverage
 from .units import Unit, followers, group, units
 
 SECTIONS = 8  # looked at

@@ -74,6 +74,13 @@ class TokenEmbedder(Embedder, Protocol):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded: ...
 
+    def spans(self, question: str) -> list[tuple[int, int]]:
+        """The characters of QUESTION that each of its token vectors stands for, in their order.
+
+        Those of a prompt in front of it stand before its first character: at negative places.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class ModelFolder:
@@ -177,6 +184,10 @@ class SentenceTransformerEmbedder:
         vectors = np.array([row["sentence_embedding"].numpy() for row in rows], np.float32)
         return Encoded(_unit(vectors.reshape(len(texts), self.dim)), [self._of_words(row) for row in rows])
 
+    def spans(self, question: str) -> list[tuple[int, int]]:
+        prompt = self.loaded.prompts.get("query", "")
+        return _spans(self.loaded.tokenizer.backend_tokenizer.encode(prompt + question), len(prompt))
+
     def _encode(self, texts: Sequence[str], query: bool, **options: Any) -> Any:
         encode = self.loaded.encode_query if query else self.loaded.encode_document
         return encode(list(texts), batch_size=BATCH, show_progress_bar=False, **options)
@@ -258,6 +269,9 @@ class OnnxEmbedder:
             tokens |= {row: layer[n, ~special[n]] for n, row in enumerate(rows)}
         return Encoded(_unit(vectors), [tokens[row] for row in range(len(texts))])
 
+    def spans(self, question: str) -> list[tuple[int, int]]:
+        return _spans(self._tokenizer.encode(self._made.query + question), len(self._made.query))
+
     def _passes(self, texts: Sequence[str], query: bool, outputs: Sequence[str]) -> Iterator[_Pass]:
         """(which of the texts, which tokens are special, OUTPUTS) of every batch."""
         prompt = self._made.query if query else self._made.document
@@ -291,6 +305,12 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
+
+
+def _spans(encoding: Any, prompt: int) -> list[tuple[int, int]]:
+    """Where the tokens of ENCODING stand, counted from behind the PROMPT's characters, special ones left out."""
+    marked = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+    return [(start - prompt, end - prompt) for (start, end), special in marked if not special]
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -150,9 +150,14 @@ class Generation:
         rows, scores = self.vectors.search(query, k, None if ids is None else ids - 1)
         return [(int(row) + 1, float(score)) for row, score in zip(rows, scores, strict=True)]
 
-    def maxsim(self, question: NDArray[np.float32], chunks: Sequence[int]) -> list[float]:
-        """The late-interaction score of each of CHUNKS; QUESTION holds token vectors. None without token vectors."""
-        return self.tokens.maxsim(question, [chunk - 1 for chunk in chunks]) if self.tokens else []
+    def maxsim(self, question: NDArray[np.float32], chunks: Sequence[int]) -> NDArray[np.float32]:
+        """How well each of CHUNKS matches each token of QUESTION (tokens, width): shape (chunks, tokens).
+
+        No rows without token vectors.
+        """
+        if self.tokens is None:
+            return np.empty((0, len(question)), np.float32)
+        return self.tokens.maxsim(question, [chunk - 1 for chunk in chunks])
 
     def frequency(self, term: str) -> int:
         """How many chunks hold TERM."""
@@ -200,14 +205,15 @@ class Generation:
 
     def _hit(self, section: int, chunks: Sequence[tuple[Chunk, float]], collections: Sequence[str]) -> Hit:
         sql = (
-            "SELECT p.url, s.anchor, s.heading, s.text, s.blocks, p.title, p.fetched_at, p.fetched_from, p.id"
+            "SELECT p.url, s.anchor, s.heading, s.text, s.blocks, p.title, p.fetched_at, p.fetched_from, p.id,"
+            " s.id = (SELECT min(id) FROM sections WHERE page = p.id)"
             " FROM sections s JOIN pages p ON p.id = s.page WHERE s.id = ?"
         )
-        *text, title, at, source, page = next(self._rows(sql, section))
+        *text, title, at, source, page, opening = next(self._rows(sql, section))
         member = [row[0] for row in self._rows("SELECT collection FROM members WHERE page = ? ORDER BY 1", page)]
         collection = next((name for name in member if not collections or name in collections), "")
         best = chunks[0][0]
-        return Hit(_section(text), tuple(chunks), best.start, best.end, title, collection, at, source)
+        return Hit(_section(text), tuple(chunks), best.start, best.end, title, collection, at, source, bool(opening))
 
     def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         with mapped(f"{self.folder.name}: {TEXT}", hint=REBUILD):

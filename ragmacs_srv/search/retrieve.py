@@ -5,8 +5,7 @@ Without vectors the search is lexical alone; without token vectors the fused ord
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import RagmacsError
 from ..model import Hit, Mode
+from .confidence import Spans, Verdict, by_coverage, by_tokens
 from .embed import Embedder, Encoded, TokenEmbedder
 from .generation import Generation
-from .terms import content_words, terms
+from .terms import releases, terms
 
 CANDIDATES = 60  # from each side: the right section is among them for every question we measured
 LEXICAL_SHARE = 0.5
@@ -26,23 +26,37 @@ FUSED_SHARE = 0.4  # of a re-ranked score; the best shares lie between .3 and .5
 Scored = list[tuple[int, float]]  # (chunk id, score), best first
 JOINED = 20  # of the best chunks, those of one section are shown as one window
 WINDOW = 1600  # characters that such a window may have
+OWN_RELEASE = 0.1  # what a page gains when the question names the release that it is about
+ALMOST = 0.1  # behind the opening of a page, another section of that page is as good
+OPENING = 1000  # characters that an opening has at most; a longer one says something itself
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     """Hits, best first, and how they were found.
 
-    `reason` says why a hybrid search fell back to lexical, or is "". `confidence` is the share of the
-    question, weighted by how rare its words are, that the best hits speak of (0 to 1); `uncovered` are
-    the words of the question that stand nowhere in what was searched.
+    `reason` says why a hybrid search fell back to lexical, or is "". `verdict` says how far they can be trusted.
     """
 
     hits: tuple[Hit, ...]
     mode: Mode
     reason: str
-    confidence: float
-    uncovered: tuple[str, ...]
+    verdict: Verdict
     generation: int
+
+    @property
+    def confidence(self) -> float:
+        return self.verdict.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Chunks, best first. Where tokens were compared, `matches` says how well each of the best has each token."""
+
+    scored: Scored
+    matches: NDArray[np.float32] | None = None  # (chunks, tokens of the question), in the order of `scored`
+    spans: Spans = ()  # which characters of the question the tokens stand for
+    nearest: float = 0.0  # the cosine of the nearest chunk
 
 
 def search(
@@ -62,31 +76,43 @@ def search(
     Raises NotIndexed for a collection that is not in GENERATION.
     """
     generation.check_collections(collections)
-    lexical = generation.lexical(terms(question), CANDIDATES, collections)
-    dense: Scored = []
-    asked = None
+    found = None
     if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
         try:
-            asked = _encoded(embedder, question, tokens=rerank and generation.tokens is not None)
-            lexical, dense = candidates(generation, terms(question), asked.vectors[0], collections)
+            found = _hybrid(generation, embedder, question, collections, rerank=rerank)
         except RagmacsError as exc:
             reason = exc.message
-    scored = fuse(lexical, dense) if dense else normalised(lexical)
-    if dense and asked and asked.tokens:
-        best = [chunk for chunk, _ in scored[:RERANKED]]
-        scored = reranked(scored, generation.maxsim(asked.tokens[0], best))
-        scored = guaranteed(scored, lexical[0][0], place=RERANKED_GUARD) if lexical else scored
-    least = scored[:JOINED][-1][1] if scored else 0.0
-    hits = [widened(hit, least) for hit in generation.hits(scored, collections)[:k]]
-    weights = word_weights(generation, question)
-    return Results(
-        tuple(hits),
-        "hybrid" if dense else "lexical",
-        "" if dense else reason,
-        coverage(weights, [" ".join((*hit.section.heading, hit.text)) for hit in hits[:5]]),
-        tuple(word for word in weights if not any(map(generation.frequency, terms(word)))),
-        generation.manifest.number,
-    )
+    order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, collections)))
+    least = order.scored[:JOINED][-1][1] if order.scored else 0.0
+    hits = [widened(hit, least) for hit in preferred(generation.hits(order.scored, collections), question)[:k]]
+    verdict = _judged(generation, question, order, hits)
+    mode: Mode = "hybrid" if found else "lexical"
+    return Results(tuple(hits), mode, "" if found else reason, verdict, generation.manifest.number)
+
+
+def _hybrid(
+    generation: Generation, embedder: Embedder, question: str, collections: Sequence[str], *, rerank: bool
+) -> _Order | None:
+    """What both sides find, fused, and its best re-ranked by their tokens; None when there are no vectors."""
+    asked = _encoded(embedder, question, tokens=rerank and generation.tokens is not None)
+    lexical, dense = candidates(generation, terms(question), asked.vectors[0], collections)
+    if not dense:
+        return None
+    fused = fuse(lexical, dense)
+    if not (asked.tokens and isinstance(embedder, TokenEmbedder)):
+        return _Order(fused)
+    best = [chunk for chunk, _ in fused[:RERANKED]]
+    matches = generation.maxsim(asked.tokens[0], best)
+    scored = reranked(fused, [float(row.mean()) if len(row) else 0.0 for row in matches])
+    scored = guaranteed(scored, lexical[0][0], place=RERANKED_GUARD) if lexical else scored
+    rows = [best.index(chunk) for chunk, _ in scored[: len(best)] if chunk in best]
+    return _Order(scored, matches[rows], embedder.spans(question), max(score for _, score in dense))
+
+
+def _judged(generation: Generation, question: str, order: _Order, hits: Sequence[Hit]) -> Verdict:
+    if order.matches is not None:
+        return by_tokens(generation, question, order.matches, order.spans, order.nearest)
+    return by_coverage(generation, question, [" ".join((*hit.section.heading, hit.text)) for hit in hits])
 
 
 def candidates(
@@ -146,21 +172,28 @@ def widened(hit: Hit, least: float) -> Hit:
     return replace(hit, start=start, end=end)
 
 
-def word_weights(generation: Generation, question: str) -> Mapping[str, float]:
-    """The content words of QUESTION with how much each says: its inverse document frequency."""
-    total = generation.manifest.chunks
-    return {
-        word: math.log(1 + total / (1 + max(map(generation.frequency, terms(word)), default=0)))
-        for word in content_words(question)
-    }
+def preferred(hits: Sequence[Hit], question: str) -> list[Hit]:
+    """HITS in the order a reader would have them where scores hardly decide.
+
+    A release that QUESTION names prefers its own pages. The short opening of a page, which announces what
+    the sections below it say, stands behind one of them that is almost as good.
+    """
+    asked = releases(question)
+    if asked:
+        hits = sorted(hits, key=lambda hit: -hit.score - OWN_RELEASE * bool(asked & releases(hit.title)))
+    placed = list(hits)
+    for hit in hits:
+        if hit.opening and len(hit.section.text) <= OPENING and (detail := _detail(hit, placed)):
+            placed.remove(hit)
+            placed.insert(placed.index(detail) + 1, hit)
+    return placed
 
 
-def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
-    """The weighted share of the words that stand in any of PASSAGES, 0 to 1."""
-    found = {term for passage in passages for term in terms(passage)}
-    covered = sum(weight for word, weight in weights.items() if found.intersection(terms(word)))
-    total = sum(weights.values())
-    return covered / total if total else 0.0
+def _detail(opening: Hit, hits: Sequence[Hit]) -> Hit | None:
+    """The first of HITS behind OPENING that is a section of its page and almost as good."""
+    behind = hits[hits.index(opening) + 1 :]
+    least = opening.score - ALMOST
+    return next((hit for hit in behind if hit.section.url == opening.section.url and hit.score >= least), None)
 
 
 def guaranteed(scored: list[tuple[int, float]], first: int, *, place: int) -> list[tuple[int, float]]:

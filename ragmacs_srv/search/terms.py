@@ -14,6 +14,7 @@ WORD = re.compile(r"\w+")
 COMPOUND = re.compile(r"\b\w++(?:[./:]\w++)+")
 CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 RELEASE = re.compile(r"go(\d+(?:\.\d+)+)")
+SPOKEN_RELEASE = re.compile(r"\bgo ?(\d+\.\d+)", re.IGNORECASE)
 
 # Words that say how a question is asked, not what it is about.
 STOP = frozenset(
@@ -32,10 +33,18 @@ def terms(text: str) -> list[str]:
     return words + [term for compound in COMPOUND.findall(text) for term in _compound(compound.lower())]
 
 
-def content_words(question: str) -> list[str]:
-    """The words of QUESTION that carry its meaning, as written, each once; identifiers stay whole."""
-    found = re.findall(rf"{COMPOUND.pattern}|{WORD.pattern}", question)
-    return list(dict.fromkeys(word for word in found if terms(word)))
+def content_spans(question: str) -> dict[str, tuple[int, int]]:
+    """The words of QUESTION that carry its meaning, as written, each with where it first stands; identifiers whole."""
+    spans: dict[str, tuple[int, int]] = {}
+    for match in re.finditer(rf"{COMPOUND.pattern}|{WORD.pattern}", question):
+        if terms(match.group()):
+            spans.setdefault(match.group(), match.span())
+    return spans
+
+
+def releases(text: str) -> set[str]:
+    """The releases of Go that TEXT names: "1.25" for "Go 1.25", "go1.25.3"."""
+    return set(SPOKEN_RELEASE.findall(text))
 
 
 def stem(word: str) -> str:

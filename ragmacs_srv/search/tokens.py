@@ -76,16 +76,17 @@ class TokenFile:
             shape = (int(self._offsets[-1]), self._matrix.dim)
             self._tokens = np.memmap(folder / TOKENS, np.int8, mode="r", shape=shape)
 
-    def maxsim(self, question: NDArray[np.float32], rows: Sequence[int]) -> list[float]:
-        """How well each of ROWS answers: over the tokens of QUESTION (tokens, width), the mean best cosine."""
+    def maxsim(self, question: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
+        """How well each of ROWS matches each token of QUESTION (tokens, width) at best: cosines (rows, tokens)."""
         asked = self._matrix.turn(question)
-        return [self._likeness(asked, row) for row in rows]
+        best = [self._best(asked, row) for row in rows]
+        return np.array(best, np.float32).reshape(len(rows), len(asked))
 
-    def _likeness(self, asked: NDArray[np.float32], row: int) -> float:
+    def _best(self, asked: NDArray[np.float32], row: int) -> NDArray[np.float32]:
         tokens = self._tokens[self._offsets[row] : self._offsets[row + 1]].astype(np.float32)
-        if not (len(tokens) and len(asked)):
-            return 0.0
-        return float((asked @ tokens.T).max(axis=1).mean()) / SCALE
+        if not len(tokens):
+            return np.zeros(len(asked), np.float32)
+        return np.asarray((asked @ tokens.T).max(axis=1) / SCALE, np.float32)
 
 
 def write(folder: Path, projection: Projection, rows: Iterable[NDArray[np.int8]]) -> None:

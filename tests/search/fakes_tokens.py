@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ragmacs_srv.search.embed import Encoded
-from ragmacs_srv.search.terms import terms
+from ragmacs_srv.search.terms import WORD, terms
 from tests.fakes import HashEmbedder
 
 
@@ -22,3 +22,6 @@ class TokenHashEmbedder(HashEmbedder):
         self.encoded += texts
         tokens = [np.array([self._vector(term) for term in terms(text)], np.float32) for text in texts]
         return Encoded(self.embed(texts, query=query), [each.reshape(-1, self.dim) for each in tokens])
+
+    def spans(self, question: str) -> list[tuple[int, int]]:
+        return [match.span() for match in WORD.finditer(question) for _ in terms(match.group())]

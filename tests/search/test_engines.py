@@ -95,6 +95,18 @@ def test_any_pooling_agrees_with_its_prompts_and_its_limit(tmp_path: Path, pooli
 
 
 @pytest.mark.model
+def test_every_token_knows_its_characters(tmp_path: Path) -> None:
+    model = ModelFolder("tiny", tiny_models.build(tmp_path, pooling="mean", prompts=PROMPTS), "test")
+    assert export.main(model.path, tmp_path / "out") == 0
+    given, question = OnnxEmbedder(model, tmp_path / "out"), "gogc a b"
+    spans = given.spans(question)
+    assert spans == SentenceTransformerEmbedder(model).spans(question)
+    assert len(spans) == len(given.encode([question], query=True).tokens[0])
+    assert [question[start:end] for start, end in spans if start >= 0] == [*"gogcab"]
+    assert any(end <= 0 for _, end in spans)  # the prompt's
+
+
+@pytest.mark.model
 def test_dense_modules_are_part_of_the_exported_model(tmp_path: Path) -> None:
     model = ModelFolder("tiny", tiny_models.build(tmp_path, pooling="mean", dense=True), "test")
     assert export.main(model.path, tmp_path / "out") == 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragmacs_srv.search.terms import content_words, stem, terms
+from ragmacs_srv.search.terms import content_spans, stem, terms
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ def test_a_release_is_found_however_it_is_written() -> None:
 
 
 def test_questions_keep_the_words_that_carry_their_meaning() -> None:
-    assert content_words("How do I set debug.SetGCPercent in Go, and why Go?") == ["set", "debug.SetGCPercent", "Go"]
+    question = "How do I set debug.SetGCPercent in Go, and why Go?"
+    spans = content_spans(question)
+    assert [*spans] == ["set", "debug.SetGCPercent", "Go"]
+    assert [question[start:end] for start, end in spans.values()] == [*spans]
 
 
 @pytest.mark.timeout(20)

@@ -14,7 +14,7 @@ def build(folder: Path, *, pooling: str, prompts: Mapping[str, str] | None = Non
     """Write a BERT of two layers, pooled as POOLING says, to FOLDER; with DENSE it gives half as many dimensions."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
     torch.manual_seed(7)
     _write_bert(folder / "bert")

@@ -1,0 +1,98 @@
+"""What was found becomes a verdict: how sure one may be that it answers, and which words nothing speaks of.
+
+The likeness of whole vectors cannot tell: questions that nothing answers lie as near as those that something
+does. What tells is the word of the question that is matched worst, and names that stand nowhere in the index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .generation import Generation
+from .terms import WORD, content_spans, terms
+
+LOOKED_AT = 5  # of the best passages
+NAME, WORD_LOST = 0.2, 0.1  # what an unknown name costs where tokens are compared, and an unknown word elsewhere
+THIN, DOUBTFUL = 0.35, 0.4  # a coverage, a match: below, a question is refused unless something near was found
+NEAR = 0.3  # the cosine of a passage that at least speaks of the same things
+
+Spans = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`confidence` runs from 0 to 1; not `answerable` means: say so instead of answering.
+
+    `uncovered` are the words of the question that stand nowhere in the index. One of them alone never makes
+    a question unanswerable, as long as what was found speaks of the rest.
+    """
+
+    confidence: float
+    answerable: bool
+    uncovered: tuple[str, ...]
+
+
+def by_coverage(generation: Generation, question: str, passages: Sequence[str]) -> Verdict:
+    """Judge by the words of QUESTION that the best PASSAGES hold, each weighted by how rare it is."""
+    weights, missing = word_weights(generation, question), uncovered(generation, question)
+    covered = coverage(weights, passages[:LOOKED_AT])
+    rest = {word: weight for word, weight in weights.items() if word not in missing}
+    near = len(missing) < 2 and coverage(rest, passages[:LOOKED_AT]) >= THIN
+    return Verdict(_share(covered - WORD_LOST * len(missing)), near or covered >= THIN, missing)
+
+
+def by_tokens(
+    generation: Generation, question: str, matches: NDArray[np.float32], spans: Spans, nearest: float
+) -> Verdict:
+    """Judge by the word of QUESTION that its best passages match worst.
+
+    MATCHES, shape (passages, tokens), says how well each passage matches each token of QUESTION at best,
+    SPANS which characters of it the tokens stand for, NEAREST the cosine of the nearest passage.
+    """
+    best = matches[:LOOKED_AT].max(axis=0, initial=0.0)
+    matched: list[float] = []
+    names = 0
+    for word, (start, end) in content_spans(question).items():
+        tokens = [n for n, (first, last) in enumerate(spans) if first < end and last > start]
+        if tokens:
+            matched.append(float(best[tokens].mean()))
+        # the model spells a name in pieces; a word that it knows is more likely put otherwise in the text
+        names += len(tokens) > 1 and not any(map(generation.frequency, terms(word)))
+    confidence, near = _share(min(matched, default=0.0) - NAME * names), names < 2 and nearest >= NEAR
+    return Verdict(confidence, near or confidence >= DOUBTFUL, uncovered(generation, question))
+
+
+def uncovered(generation: Generation, question: str) -> tuple[str, ...]:
+    """The content words of QUESTION that stand nowhere as a whole: knowing `heap` is not knowing `HeapIdle`."""
+    return tuple(word for word in content_spans(question) if not _known(generation, word))
+
+
+def word_weights(generation: Generation, question: str) -> Mapping[str, float]:
+    """The content words of QUESTION with how much each says: its inverse document frequency."""
+    total = generation.manifest.chunks
+    return {
+        word: math.log(1 + total / (1 + max(map(generation.frequency, terms(word)), default=0)))
+        for word in content_spans(question)
+    }
+
+
+def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
+    """The weighted share of the words that stand in any of PASSAGES, 0 to 1."""
+    found = {term for passage in passages for term in terms(passage)}
+    covered = sum(weight for word, weight in weights.items() if found.intersection(terms(word)))
+    total = sum(weights.values())
+    return covered / total if total else 0.0
+
+
+def _known(generation: Generation, word: str) -> bool:
+    """Whether every part of WORD that a dot or slash divides stands somewhere."""
+    return all(generation.frequency(found[0]) for part in WORD.findall(word) if (found := terms(part)))
+
+
+def _share(confidence: float) -> float:
+    return min(max(confidence, 0.0), 1.0)
