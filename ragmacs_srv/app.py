@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +14,11 @@ from typing import Any
 
 from . import pipeline
 from .answer import ask as answering
+from .answer import evaluation
 from .answer.llm import Chat, OpenAIChat
+from .answer.questions import Question
 from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
-from .events import Cancel, Sink, ignore
+from .events import Cancel, Progress, Sink, ignore
 from .ingest import handbook, sources
 from .ingest.address import check_allow, parse_mirror
 from .ingest.fetch import Fetcher
@@ -24,7 +27,7 @@ from .ingest.worker import Extractor
 from .model import Answer, Page, Source
 from .pipeline import Reader, Report
 from .search import generation, retrieve, soundness
-from .search.database import writer
+from .search.database import mapped, writer
 from .search.embed import (
     Embedder,
     ModelFolder,
@@ -198,6 +201,47 @@ class App:
             else:
                 response = reader.fetcher.get(url, cancel=self.cancel)
             return reader.extractor.extract(response, cancel=self.cancel)
+
+    # Measuring
+
+    def evaluate(
+        self, asked: Sequence[Question], *, answers: bool = False, k: int = 10, collections: Sequence[str] = ()
+    ) -> Iterator[evaluation.Line]:
+        """What is found for each of ASKED, as lines of a run file; with ANSWERS the answer is all that is found."""
+        for n, question in enumerate(asked):
+            self.cancel.check()
+            self.sink(Progress("eval", n, len(asked)))
+            if answers:
+                *_, answer = self.ask(question.text, collections=collections)
+                assert isinstance(answer, Answer)
+                yield evaluation.answer_line(question, answer)
+            else:
+                yield evaluation.result_line(question, self.search(question.text, k=k, collections=collections))
+        self.sink(Progress("eval", len(asked), len(asked)))
+
+    @contextmanager
+    def trial(self, model: Path) -> Iterator[App]:
+        """An App over the same pages, indexed aside with the model in the folder MODEL; nothing stays of its index.
+
+        Raises EmbedderMissing when MODEL is none that can be used.
+        """
+        self.generation()  # the handbook, where nothing else is
+        where = self.settings.folders
+        with mapped(str(where.cache)):
+            where.cache.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix="trial-", dir=where.cache)
+        with made as aside:
+            folders = replace(where, data=Path(aside))
+            embed = replace(self.settings.embed, path=str(model))
+            settings = replace(self.settings, folders=folders, embed=embed)
+            with App(settings, self._environ, sink=self.sink, cancel=self.cancel) as app:
+                name = app.model.name
+                with self.store() as store, mapped(CRAWL_DB):  # nobody writes while it is copied
+                    folders.store.mkdir()
+                    shutil.copyfile(store.folder / CRAWL_DB, folders.store / CRAWL_DB)
+                if not app.reindex().model:
+                    raise EmbedderMissing(f"{name} in {model} embeds nothing", hint="ragmacs -v names the reason")
+                yield app
 
     # Writing
 

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,9 +24,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from . import __version__, pipeline, settings
+from .answer import evaluation, questions, scoreboard
 from .answer.ask import UNPRINTABLE
+from .answer.questions import Question
 from .app import App
-from .errors import Cancelled, FetchError, InvalidParams, RagmacsError, StorageError
+from .errors import Cancelled, FetchError, InvalidParams, NotIndexed, RagmacsError, StorageError
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import sources
 from .model import Answer, Source
@@ -46,6 +48,8 @@ Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="ORIGIN[,ORI
 Mirror = Annotated[list[str] | None, typer.Option("--mirror", metavar="FROM=TO", help="Fetch FROM's pages from TO.")]
 Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", help="Search here only; repeatable.")]
 Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
+
+Runs = Mapping[str, evaluation.Line]  # by question id
 
 COMMON = {
     "home": (str | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),
@@ -413,34 +417,52 @@ def config(terminal: Terminal) -> None:
 @command(name="eval")
 def evaluate(
     terminal: Terminal,
-    questions: Annotated[Path, typer.Option("--questions", help="JSONL or TOML: id, question, gold.")],
+    name: Annotated[
+        str,
+        typer.Option("--questions", metavar="FILE", help="TOML or JSONL, or the name of questions that ship with us."),
+    ] = "handbook",
     run: Annotated[Path | None, typer.Option("--run", metavar="OUT.jsonl", help="Write the results here.")] = None,
-    answers: Annotated[bool, typer.Option("--answers", help="Judge the answer as the only result.")] = False,
+    answers: Annotated[bool, typer.Option("--answers", help="Judge the extracted answer, not the results.")] = False,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="Results per question.")] = 10,
+    budget: Annotated[int, typer.Option(min=100, help="Characters of results in which facts are looked for.")] = 4000,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="RUN.jsonl", help="Compare with a stored run.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--compare", metavar="FOLDER", help="Compare the index with one made by this model.")
+    ] = None,
+    fail_below: Annotated[
+        str, typer.Option("--fail-below", metavar="METRIC=LEAST,…", help="Exit 1 when a metric is lower.")
+    ] = "",
     collection: Collections = None,
     mode: Mode = None,
-) -> None:
-    """Ask a file of questions whose right sections are known; report how often they are found."""
-    from .answer import evaluation
-
+) -> int:
+    """Ask questions whose right sections are known; report how often and how early those are found."""
+    least = evaluation.bounds(fail_below)
+    if baseline and model:
+        raise InvalidParams("--baseline and --compare exclude each other", hint="compare with one thing")
+    before = evaluation.read_run(baseline) if baseline else None
+    file = questions.find(name)
+    asked = questions.read(file)
     with terminal.app(search_mode=mode, llm_base_url="") as app:
-        asked = evaluation.read_questions(questions)
-        lines = []
-        for n, question in enumerate(asked):
-            terminal.cancel.check()
-            terminal.sink(Progress("eval", n, len(asked)))
-            if answers:
-                (answer,) = [
-                    each for each in app.ask(question.text, collections=collection or ()) if isinstance(each, Answer)
-                ]
-                lines.append(evaluation.answer_line(question, answer))
-            else:
-                found = app.search(question.text, k=limit, collections=collection or ())
-                lines.append(evaluation.result_line(question, found))
-    if run is not None:
-        _write(run, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    figures = evaluation.figures(asked, lines)
-    terminal.print(figures, "\n".join(f"{key:10} {value}" for key, value in figures.items()))
+        if model and app.settings.search.mode == "lexical":
+            raise InvalidParams("--compare needs vectors, the search is lexical", hint="add --mode hybrid")
+        scope = collection or asked.collections
+        lost = _lost(app, file, asked.questions, scope)
+        ask = functools.partial(App.evaluate, asked=asked.questions, answers=answers, k=limit, collections=scope)
+        if model:
+            with app.trial(model) as tried:
+                before = {line["id"]: line for line in ask(app)}
+                after = {line["id"]: line for line in _recorded(ask(tried), run)}
+        else:
+            after = {line["id"]: line for line in _recorded(ask(app), run)}
+    found = evaluation.evaluate(asked.questions, after, lost=lost, budget=budget)
+    compared = evaluation.compare(asked.questions, before, after, lost=lost, budget=budget) if before else None
+    notes = [*_run_notes(app, before or {}, after, limit), *scoreboard.notes(found)]
+    terminal.print(scoreboard.as_json(found, compared, notes), "\n".join(scoreboard.lines(found, compared)))
+    for note in notes:
+        terminal.say(f"note: {note}")
+    return _gate(terminal, evaluation.below(found.figures, least))
 
 
 @command(model_cli)
@@ -574,11 +596,53 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _write(path: Path, text: str) -> None:
+def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str]) -> dict[str, list[str]]:
+    """The questions of FILE that cannot be found; raises NotIndexed when that is all of them."""
+    opened = app.generation()
+    opened.check_collections(scope)
+    lost = evaluation.missing(opened, asked, scope)
+    known = [each for each in asked if each.gold]
+    if known and len(lost) == len(known):
+        first = lost[known[0].id][0]
+        message = f"nothing that {file.name} asks for is indexed, {first} for example"
+        raise NotIndexed(message, hint="crawl the collection that the questions are about")
+    return lost
+
+
+def _recorded(lines: Iterable[evaluation.Line], path: Path | None) -> Iterator[evaluation.Line]:
+    """LINES as they come, each in the file at PATH before the next is asked for."""
+    if path is None:
+        yield from lines
+        return
+    _write(path, "", "w")
+    for line in lines:
+        _write(path, evaluation.dump(line), "a")
+        yield line
+
+
+def _write(path: Path, text: str, how: str) -> None:
     try:
-        path.write_text(text, "utf-8")
+        with path.open(how, encoding="utf-8") as file:
+            file.write(text)
     except OSError as exc:
         raise InvalidParams(f"{path} cannot be written: {exc.strerror}", hint="name another file") from exc
+
+
+def _run_notes(app: App, before: Runs, after: Runs, limit: int) -> Iterator[str]:
+    """What was not as asked for."""
+    if limit < 10:
+        yield f"only {limit} results were looked at: what comes later counts as not found"
+    modes = {line.get("mode") for line in after.values()}
+    if app.settings.search.mode == "hybrid" and "lexical" in modes:
+        yield "the search was lexical, without vectors; ragmacs search says why"
+    if before and len(before.keys() & after.keys()) < len(after):
+        yield f"{len(after.keys() - before.keys())} questions are not in the earlier run and are not compared"
+
+
+def _gate(terminal: Terminal, failures: Sequence[str]) -> int:
+    for failure in failures:
+        terminal.say(f"too low: {failure}")
+    return 1 if failures else 0
 
 
 @cli.callback(invoke_without_command=True)

@@ -18,8 +18,11 @@ COMMANDS = [line[2:] for block in CONSOLE.findall(README) for line in block.spli
 RAGMACS = [command for command in COMMANDS if command.startswith("ragmacs ")]
 
 
-def test_readme_commands_run_in_their_order(run: Cli, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_commands_run_in_their_order(
+    run: Cli, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Offline, so go.dev is a mirror; lexical, so that no model is needed."""
+    monkeypatch.chdir(tmp_path)  # some write files
     monkeypatch.setenv("RAGMACS_NETWORK_MIRROR", f"https://go.dev={site.origin}")
     for command in RAGMACS:
         words = shlex.split(command, comments=True)[1:]

@@ -1,10 +1,11 @@
-"""A file of questions with known answers becomes figures: how often the right section is found."""
+"""What was found for questions with known answers becomes figures, and a verdict against an earlier run."""
 
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,34 +13,61 @@ from urllib.parse import urlsplit
 
 from ..errors import InvalidParams
 from ..model import Answer
+from ..search.generation import Generation
 from ..search.retrieve import Results
+from . import measures, questions
+from .measures import Figure
+from .questions import Question
+
+Line = Mapping[str, Any]  # of a run file: what was found for one question
+
+BUDGET = 4000  # characters of results that a reader, or an LLM, is willing to look at
+DEPTHS = (1, 3, 5, 10)
+MARKS = re.compile(r"[`*]+")
+PLAIN = str.maketrans({"–": "-", "—": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " "})
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """`gold` has a group per part of the question; any section of a group answers that part.
+class Score:
+    """How well one question was answered: the rank of its first right result (0: none), and each metric."""
 
-    A section is `url#anchor` or `/path#anchor`. No gold: nothing indexed answers it.
+    rank: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of one run, over the questions it was asked.
+
+    `scores` has those with an answer that is indexed; `lost` names, for each of the others, the gold that is not.
     """
 
-    id: str
-    text: str
-    gold: tuple[tuple[str, ...], ...]
-    facts: tuple[str, ...] = ()
+    scores: Mapping[str, Score]
+    figures: Mapping[str, Figure]
+    topics: Mapping[str, Mapping[str, Figure]]
+    unanswerable: int
+    lost: Mapping[str, tuple[str, ...]]
+
+    @property
+    def decisive(self) -> str:
+        """The metric that judges a run."""
+        return "mrr@10" if "mrr@10" in self.figures else "facts"
 
 
-def read_questions(path: Path) -> list[Question]:
-    """The questions of a JSONL file, or of the [[question]] tables of a TOML file."""
-    try:
-        text = path.read_text("utf-8")
-        rows = tomllib.loads(text)["question"] if path.suffix == ".toml" else _json_lines(text)
-        return [_question(row) for row in rows]
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidParams(f"{path} cannot be read: {exc}", hint="name a JSONL or TOML file") from exc
-    except (ValueError, KeyError, TypeError) as exc:
-        raise InvalidParams(
-            f"{path}: {exc}", hint='lines like {"id": "q1", "question": "…", "gold": [["/doc/x#y"]]}'
-        ) from exc
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run against an earlier one, over the questions of both; a difference is this run's minus the earlier one's."""
+
+    questions: int
+    before: Mapping[str, Figure]
+    after: Mapping[str, Figure]
+    differences: Mapping[str, Figure]
+    better: Mapping[str, tuple[int, int]]  # id to the ranks before and after
+    worse: Mapping[str, tuple[int, int]]
+    verdict: str
+
+
+# One question
 
 
 def result_line(question: Question, results: Results) -> dict[str, Any]:
@@ -48,7 +76,13 @@ def result_line(question: Question, results: Results) -> dict[str, Any]:
         {"url": hit.section.url, "anchor": hit.section.anchor, "text": hit.text, "score": hit.score}
         for hit in results.hits
     ]
-    return {"id": question.id, "results": found, "confidence": results.confidence, "mode": results.mode}
+    return {
+        "id": question.id,
+        "results": found,
+        "confidence": results.confidence,
+        "abstain": not (found and results.verdict.answerable),
+        "mode": results.mode,
+    }
 
 
 def answer_line(question: Question, answer: Answer) -> dict[str, Any]:
@@ -60,43 +94,231 @@ def answer_line(question: Question, answer: Answer) -> dict[str, Any]:
         "results": [result],
         "confidence": answer.confidence,
         "abstain": answer.abstained,
+        "mode": answer.mode,
         "citations": [citation.as_json() for citation in answer.citations],
     }
 
 
-def figures(questions: Sequence[Question], lines: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
-    """hit@1, hit@5 and MRR@10 over the questions that have an answer, matched by page and anchor."""
-    ranks = [
-        _first_rank(question, line["results"]) for question, line in zip(questions, lines, strict=True) if question.gold
-    ]
-    n = len(ranks)
-    if not n:
-        return {"questions": 0}
-    return {
-        "questions": n,
-        "hit@1": round(sum(rank == 1 for rank in ranks) / n, 3),
-        "hit@5": round(sum(0 < rank <= 5 for rank in ranks) / n, 3),
-        "mrr@10": round(sum(1 / rank for rank in ranks if 0 < rank <= 10) / n, 3),
+def score(question: Question, line: Line, *, budget: int = BUDGET) -> Score:
+    """How well LINE answers QUESTION, whose gold is known."""
+    if "citations" in line:
+        return _score_answer(question, line)
+    found = line["results"]
+    ranks = [_first_rank(group, found) for group in question.gold]
+    first = min((rank for rank in ranks if rank), default=0)
+    values = {f"hit@{depth}": float(0 < first <= depth) for depth in DEPTHS}
+    values["mrr@10"] = 1 / first if 0 < first <= 10 else 0.0
+    ideal = sum(_gain(rank) for rank in range(1, len(ranks) + 1))
+    values["ndcg@10"] = min(1.0, sum(_gain(rank) for rank in ranks if 0 < rank <= 10) / ideal)
+    if len(ranks) > 1:
+        values["all@10"] = float(all(0 < rank <= 10 for rank in ranks))
+    if question.facts:
+        values[f"facts<{budget}c"] = _facts(question.facts, " ".join(each["text"] for each in found)[:budget])
+    return Score(first, values)
+
+
+def _score_answer(question: Question, line: Line) -> Score:
+    """An answer is right when it cites a right section and holds the facts; its rank is that of the citation."""
+    first = _first_rank([gold for group in question.gold for gold in group], line["citations"])
+    values = {"cited@1": float(first == 1), "cited": float(first > 0)}
+    if question.facts:
+        values["facts"] = _facts(question.facts, line["results"][0]["text"])
+        values["all facts"] = float(values["facts"] == 1)
+    return Score(first, values)
+
+
+def _first_rank(group: Collection[str], found: Sequence[Mapping[str, Any]]) -> int:
+    """The rank, from 1, of the first section that any of GROUP names; 0 when there is none."""
+    return next(
+        (
+            rank
+            for rank, each in enumerate(found, 1)
+            if any(questions.answers(gold, each["url"], each["anchor"]) for gold in group)
+        ),
+        0,
+    )
+
+
+def _gain(rank: int) -> float:
+    return 1 / math.log2(rank + 1)
+
+
+def _facts(facts: Sequence[str], text: str) -> float:
+    """The share of FACTS that TEXT holds."""
+    return sum(holds(text, fact) for fact in facts) / len(facts)
+
+
+def holds(text: str, fact: str) -> bool:
+    """Whether TEXT holds FACT or one of its alternatives, whatever the case, the blanks, and Markdown's marks."""
+    plain = _plain(text)
+    return any(_plain(each) in plain for each in fact.split("|"))
+
+
+def _plain(text: str) -> str:
+    return " ".join(MARKS.sub("", text.translate(PLAIN)).lower().split())
+
+
+# All of them
+
+
+def missing(generation: Generation, asked: Sequence[Question], collections: Sequence[str]) -> dict[str, list[str]]:
+    """The questions that cannot be found whole, each with the gold that is not indexed in COLLECTIONS."""
+    names = collections or generation.manifest.collections
+    pages = {url for name in names for url, _, _ in generation.pages(name)}
+    wanted = {gold.partition("#")[0].rstrip("/") for each in asked for group in each.gold for gold in group}
+    named = [url for url in pages if {url.rstrip("/"), urlsplit(url).path.rstrip("/")} & wanted]
+    places = [(url, section.anchor) for url in named for section in generation.sections(url)]
+    found: dict[str, list[str]] = {}
+    for each in asked:
+        for group in each.gold:
+            if not any(questions.answers(gold, *place) for gold in group for place in places):
+                found.setdefault(each.id, []).extend(group)
+    return found
+
+
+def evaluate(
+    asked: Sequence[Question],
+    lines: Mapping[str, Line],
+    *,
+    lost: Mapping[str, Sequence[str]] | None = None,
+    budget: int = BUDGET,
+) -> Evaluation:
+    """The figures of the run LINES, by question id, over those of ASKED that are in it and not LOST."""
+    lost = lost or {}
+    asked = [each for each in asked if each.id in lines and each.id not in lost]
+    known = [each for each in asked if each.gold]
+    unknown = [each for each in asked if not each.gold]
+    scores = {each.id: score(each, lines[each.id], budget=budget) for each in known}
+    topics = {topic: [each.id for each in known if each.topic == topic] for topic in sorted({q.topic for q in known})}
+    by_topic = {topic: figures([scores[key] for key in ids]) for topic, ids in topics.items()} if any(topics) else {}
+    trust = _trust([lines[each.id] for each in known], [lines[each.id] for each in unknown])
+    found = {**figures(list(scores.values())), **trust}
+    return Evaluation(scores, found, by_topic, len(unknown), {key: tuple(gold) for key, gold in lost.items()})
+
+
+def figures(scores: Sequence[Score]) -> dict[str, Figure]:
+    """Each metric over those of SCORES that have it, in the order of the one that has most."""
+    names = dict.fromkeys(name for each in sorted(scores, key=lambda each: -len(each.values)) for name in each.values)
+    return {name: measures.mean([each.values[name] for each in scores if name in each.values]) for name in names}
+
+
+def _trust(known: Sequence[Line], unknown: Sequence[Line]) -> dict[str, Figure]:
+    """Does confidence tell what can be answered from what cannot, and is what cannot refused, and only that?"""
+    found = {}
+    sides = [[line["confidence"] for line in side if line.get("confidence") is not None] for side in (known, unknown)]
+    if all(sides):
+        found["auroc"] = measures.auroc(*sides)
+    if refused := [float(line["abstain"]) for line in unknown if "abstain" in line]:
+        found["refused"] = measures.mean(refused)
+    if kept := [float(not line["abstain"]) for line in known if "abstain" in line]:
+        found["kept"] = measures.mean(kept)
+    return found
+
+
+# Two runs
+
+
+def compare(
+    asked: Sequence[Question],
+    before: Mapping[str, Line],
+    after: Mapping[str, Line],
+    *,
+    lost: Mapping[str, Sequence[str]] | None = None,
+    budget: int = BUDGET,
+) -> Comparison:
+    """The run AFTER against BEFORE, question by question; raises InvalidParams when they cannot be paired."""
+    both = [each for each in asked if each.id in before and each.id in after]
+    old, new = (evaluate(both, run, lost=lost, budget=budget) for run in (before, after))
+    if not new.scores:
+        raise InvalidParams("the two runs share no answerable question", hint="compare runs of one question file")
+    if old.decisive != new.decisive:
+        raise InvalidParams("one run holds answers, the other results", hint="give --answers to both, or to none")
+    scored = new.scores.items()
+    changes = {
+        name: measures.mean(
+            [one.values[name] - old.scores[key].values[name] for key, one in scored if name in one.values]
+        )
+        for name in figures([one for _, one in scored])
     }
+    name = new.decisive
+    gains = {key: one.values.get(name, 0.0) - old.scores[key].values.get(name, 0.0) for key, one in scored}
+    ranks = {key: (old.scores[key].rank, one.rank) for key, one in scored}
+    return Comparison(
+        len(new.scores),
+        old.figures,
+        new.figures,
+        changes,
+        {key: ranks[key] for key, gain in gains.items() if gain > 0},
+        {key: ranks[key] for key, gain in gains.items() if gain < 0},
+        verdict(changes[name]),
+    )
 
 
-def _first_rank(question: Question, results: Sequence[Mapping[str, Any]]) -> int:
-    """The rank of the first right result, from 1; 0 when there is none."""
-    gold = {_place(section) for group in question.gold for section in group}
-    places = (_place(f"{result['url']}#{result['anchor']}") for result in results)
-    return next((rank for rank, place in enumerate(places, 1) if place in gold), 0)
+def verdict(difference: Figure) -> str:
+    """One word on DIFFERENCE: its interval decides, for without one it may be chance."""
+    if difference.low is not None and difference.low > 0:
+        return "better"
+    if difference.high is not None and difference.high < 0:
+        return "worse"
+    return "no difference that these questions can show"
 
 
-def _place(section: str) -> tuple[str, str]:
-    """(path, anchor): comparable whatever the origin."""
-    parts = urlsplit(section)
-    return parts.path.rstrip("/"), parts.fragment
+def read_run(path: Path) -> dict[str, Line]:
+    """The lines of a run file by question id; raises InvalidParams for what is none."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidParams(f"{path} cannot be read: {exc}", hint="make one with ragmacs eval --run FILE") from exc
+    lines = [_run_line(f"{path}, {where}", row) for where, row in questions.json_lines(path, text)]
+    if not lines:
+        raise InvalidParams(f"{path} holds no results", hint="make it anew with ragmacs eval --run FILE")
+    return {line["id"]: line for line in lines}
 
 
-def _json_lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def _run_line(where: str, row: Line) -> dict[str, Any]:
+    """ROW with every result complete: an address may carry its anchor, the text may be absent."""
+    try:
+        places = {key: [_result(each) for each in row[key]] for key in ("results", "citations") if key in row}
+        return {**row, "id": str(row["id"]), "results": places["results"], **places}
+    except (KeyError, TypeError, AttributeError) as exc:
+        hint = "a line of a run file has id, results, and confidence"
+        raise InvalidParams(f"{where} is no result of a run: {exc!r}", hint=hint) from exc
 
 
-def _question(row: Mapping[str, Any]) -> Question:
-    gold = tuple(tuple(group) if isinstance(group, list) else (group,) for group in row.get("gold", ()))
-    return Question(str(row["id"]), str(row["question"]), gold, tuple(row.get("facts", ())))
+def _result(row: Mapping[str, Any]) -> dict[str, Any]:
+    url, _, anchor = str(row["url"]).partition("#")
+    return {**row, "url": url, "anchor": str(row.get("anchor") or anchor), "text": str(row.get("text") or "")}
+
+
+# The least that is wanted
+
+
+def bounds(text: str) -> dict[str, float]:
+    """Metric to the least wanted of it: TEXT is like `mrr@10=0.7,hit@5=0.85`."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, least = part.rpartition("=")
+        try:
+            found[name.strip().lower()] = float(least)
+        except ValueError:
+            found[""] = 0.0
+        if not name or "" in found:
+            raise InvalidParams(f"{part!r} is no bound", hint="write mrr@10=0.7,hit@5=0.85")
+    return found
+
+
+def below(found: Mapping[str, Figure], least: Mapping[str, float]) -> list[str]:
+    """What of FOUND is under the bound that LEAST gives it, a line each; raises InvalidParams for no metric."""
+    for name in least:
+        if name not in found:
+            raise InvalidParams(f"no metric {name!r}", hint="there are: " + ", ".join(found))
+    return [
+        f"{name} is {found[name].value:.3f}, wanted: {bound:g}"
+        for name, bound in least.items()
+        if found[name].value < bound
+    ]
+
+
+def dump(line: Line) -> str:
+    """LINE as a run file holds it."""
+    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -1,0 +1,341 @@
+"""Questions with known answers become figures; two runs are told apart only when the questions can show it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragmacs_srv import cli, settings
+from ragmacs_srv.answer import evaluation, measures, questions
+from ragmacs_srv.answer.evaluation import Line
+from ragmacs_srv.answer.questions import Question
+from ragmacs_srv.app import App
+from ragmacs_srv.errors import Cancelled, InvalidParams
+from ragmacs_srv.events import Cancel
+from tests.conftest import Cli, Done
+
+POOL = "handbook:sync-pool#why-syncpool-reduces-garbage"
+
+
+def question(*groups: list[str], name: str = "q", facts: tuple[str, ...] = ()) -> Question:
+    return Question(name, "why?", tuple(map(tuple, groups)), facts)
+
+
+def line(*found: str, name: str = "q", confidence: float = 0.5, text: str = "") -> Line:
+    """A run line whose results are the sections FOUND."""
+    places = [place.partition("#") for place in found]
+    results = [{"url": url, "anchor": anchor, "text": text} for url, _, anchor in places]
+    return {"id": name, "results": results, "confidence": confidence, "abstain": False}
+
+
+def numbered(n: int, rank: int) -> dict[str, Line]:
+    """A run over N questions whose right section, /a#x, always stands at RANK."""
+    found = [f"/wrong#{at}" for at in range(1, rank)] + ["/a#x"]
+    return {f"q{at}": line(*found, name=f"q{at}") for at in range(n)}
+
+
+def asked(n: int) -> list[Question]:
+    return [question(["/a#x"], name=f"q{at}") for at in range(n)]
+
+
+# Files of questions
+
+
+def write(folder: Path, text: str, name: str = "q.jsonl") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("q.jsonl", "", "no questions"),
+        ("q.toml", "", "no questions"),
+        ("q.jsonl", '{"question": "a?"}\n{"question": ', "line 2 is not JSON"),
+        ("q.jsonl", "[]", "line 1 is not a JSON object"),
+        ("q.toml", "[[question]\n", "line 1"),
+        ("q.toml", 'question = "a?"', r"\[\[question\]\]"),
+        ("q.jsonl", '{"id": "x"}', "line 1 has no question"),
+        ("q.toml", '[[question]]\nquestion = " "', "question 1 has no question"),
+        ("q.jsonl", '{"question": "a?", "gold": "/a#x"}', "gold = '/a#x'"),
+        ("q.jsonl", '{"question": "a?", "gold": [[1]]}', r"gold = \[1\]"),
+        ("q.jsonl", '{"question": "a?", "gold": ["GOGC"]}', "'GOGC' is no section"),
+        ("q.jsonl", '{"question": "a?", "facts": "x"}', "facts = 'x'"),
+        ("q.jsonl", '{"id": 1, "question": "a?"}\n{"id": "1", "question": "b?"}', "2 questions have the id '1'"),
+        ("q.jsonl", '{"question": "a?"}\n{"question": "a?"}', "have the id 'a?'"),
+    ],
+    ids=range(14),
+)
+def test_a_wrong_file_is_named_with_the_place_and_the_reason(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        questions.read(write(tmp_path, text, name))
+    message = f"{caught.value.message} {caught.value.hint}"
+    assert str(tmp_path / name) in message
+    assert says.replace("\\", "") in message
+
+
+def test_a_question_without_id_is_known_by_its_text(tmp_path: Path) -> None:
+    path = write(tmp_path, '\ufeff{"question": "a?", "gold": ["/a#x", "/a#y"], "collection": "go"}\n\n')
+    (only,) = questions.read(path).questions
+    assert only == Question("a?", "a?", (("/a#x",), ("/a#y",)), topic="go")
+
+
+def test_the_questions_that_ship_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert questions.read(questions.find("handbook")).collections == ("handbook",)
+    with pytest.raises(InvalidParams, match="handbok") as caught:
+        questions.find("handbok")
+    assert "'handbook'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("gold", "url", "anchor", "right"),
+    [
+        ("/doc/x#y", "http://127.0.0.1:8737/doc/x", "y", True),
+        ("/doc/x#y", "https://go.dev/doc/x/", "y", True),
+        ("/doc/x#y", "https://go.dev/doc/x", "z", False),
+        ("/doc/x#", "https://go.dev/doc/x", "z", False),
+        ("/doc/x", "https://go.dev/doc/x", "z", True),
+        ("https://go.dev/doc/x#y", "https://go.dev/doc/x", "y", True),
+        ("https://go.dev/doc/x#y", "https://other.dev/doc/x", "y", False),
+        ("handbook:arenas#a", "handbook:arenas", "a", True),
+        ("/doc/x#gr%C3%B6%C3%9Fe", "https://go.dev/doc/x", "größe", True),
+    ],
+)
+def test_gold_names_a_section_a_page_or_a_path(gold: str, url: str, anchor: str, right: bool) -> None:
+    assert questions.answers(gold, url, anchor) is right
+
+
+# Metrics
+
+
+def test_the_metrics_of_a_section_in_second_place() -> None:
+    scored = evaluation.score(question(["/a#x", "/a#y"]), line("/b#x", "/a#y", "/a#x"))
+    assert scored.rank == 2
+    expected = {
+        "hit@1": 0,
+        "hit@3": 1,
+        "hit@5": 1,
+        "hit@10": 1,
+        "mrr@10": 0.5,
+        "ndcg@10": pytest.approx(0.6309, abs=1e-4),
+    }
+    assert scored.values == expected
+
+
+def test_a_section_past_the_tenth_place_counts_for_nothing() -> None:
+    scored = evaluation.score(question(["/a#x"]), line(*(f"/b#{n}" for n in range(10)), "/a#x"))
+    assert (scored.rank, set(scored.values.values())) == (11, {0.0})
+
+
+def test_a_question_of_two_parts_needs_both() -> None:
+    both = question(["/a#x"], ["/b#y"])
+    half, whole = evaluation.score(both, line("/a#x", "/a#z")), evaluation.score(both, line("/a#x", "/b#y"))
+    assert (half.values["hit@1"], half.values["all@10"], whole.values["all@10"]) == (1, 0, 1)
+    assert half.values["ndcg@10"] == pytest.approx(1 / (1 + 0.6309), abs=1e-4)
+    assert whole.values["ndcg@10"] == 1
+    assert "all@10" not in evaluation.score(question(["/a#x"]), line("/a#x")).values
+
+
+def test_facts_are_looked_for_within_the_budget_whatever_their_marks() -> None:
+    text = "x" * 90 + " see `allocs/op`\nand  90–95 %"
+    about = question(["/a#x"], facts=("ALLOCS/op and 90-95 %", "never|`see`"))
+    assert evaluation.score(about, line("/a#x", text=text), budget=200).values["facts<200c"] == 1
+    assert evaluation.score(about, line("/a#x", text=text), budget=100).values["facts<100c"] == 0.5
+
+
+def test_an_answer_is_judged_by_what_it_cites_and_says() -> None:
+    about = question(["/a#x"], facts=("one", "two"))
+    answer = {**line("/b#y", text="one"), "citations": line("/b#y", "/a#x")["results"]}
+    scored = evaluation.score(about, answer)
+    assert scored.values == {"cited@1": 0, "cited": 1, "facts": 0.5, "all facts": 0}
+
+
+def test_what_is_not_indexed_is_counted_apart(run: Cli, tmp_path: Path) -> None:
+    rows = [
+        {"id": "here", "question": "why does sync.Pool reduce garbage", "gold": [POOL, "handbook:arenas"]},
+        {"id": "gone", "question": "what is GOGC", "gold": [[POOL], ["https://go.dev/doc/gc-guide#GOGC"]]},
+        {"id": "typo", "question": "what is a pool", "gold": ["handbook:sync-pool#wy"]},
+    ]
+    path = write(tmp_path, "\n".join(map(json.dumps, rows)))
+    done = run("eval", "--questions", str(path), "--json")
+    assert done.json["questions"] == 1
+    assert done.json["not_indexed"] == {
+        "gone": ["https://go.dev/doc/gc-guide#GOGC"],
+        "typo": ["handbook:sync-pool#wy"],
+    }
+    assert "https://go.dev/doc/gc-guide#GOGC" in done.err
+
+
+def test_questions_of_which_nothing_is_indexed_are_an_error(run: Cli, tmp_path: Path) -> None:
+    path = write(tmp_path, '{"question": "a?", "gold": ["https://go.dev/doc/gc-guide#GOGC"]}')
+    done = run("eval", "--questions", str(path))
+    assert (done.code, "https://go.dev/doc/gc-guide#GOGC" in done.err) == (3, True)
+
+
+# Chance
+
+
+def test_auroc_counts_pairs_and_half_the_ties() -> None:
+    assert measures.auroc([3, 2], [1, 2]).value == (1 + 1 + 1 + 0.5) / 4
+    assert measures.auroc([1] * 10, [0] * 10) == measures.Figure(1, 20, 1, 1)
+
+
+def test_an_interval_is_the_same_on_every_run_and_narrows_with_more_samples() -> None:
+    few, many = measures.mean([0, 1] * 10), measures.mean([0, 1] * 200)
+    assert few == measures.mean([0, 1] * 10)
+    assert few.low is not None and few.high is not None and many.low is not None and many.high is not None
+    assert few.low < many.low < 0.5 < many.high < few.high
+    # The normal approximation: 1.96 * 0.5 / sqrt(400)
+    assert many.high - many.low == pytest.approx(2 * 0.049, abs=0.01)
+
+
+def test_fewer_than_ten_samples_have_no_interval() -> None:
+    assert measures.mean([0.0, 1.0]) == measures.Figure(0.5, 2)
+
+
+# Comparing
+
+
+def test_a_run_that_is_always_better_is_better() -> None:
+    compared = evaluation.compare(asked(12), numbered(12, 3), numbered(12, 1))
+    assert compared.verdict == "better"
+    assert compared.differences["mrr@10"].value == pytest.approx(2 / 3)
+    assert compared.better == {f"q{n}": (3, 1) for n in range(12)}
+    assert evaluation.compare(asked(12), numbered(12, 1), numbered(12, 3)).verdict == "worse"
+
+
+@pytest.mark.parametrize(
+    ("n", "changed"),
+    [pytest.param(40, {"q3": 1}, id="one of forty"), pytest.param(5, dict.fromkeys("01234", 1), id="too few")],
+)
+def test_what_may_be_chance_is_no_difference(n: int, changed: dict[str, int]) -> None:
+    before = numbered(n, 2)
+    after = before | {f"q{key.lstrip('q')}": numbered(n, rank)[f"q{key.lstrip('q')}"] for key, rank in changed.items()}
+    compared = evaluation.compare(asked(n), before, after)
+    assert compared.verdict.startswith("no difference")
+    assert len(compared.better) == len(changed)
+
+
+def test_runs_are_paired_by_question() -> None:
+    before = {key: each for key, each in numbered(20, 2).items() if key != "q7"} | {"other": line("/a#x", name="other")}
+    assert evaluation.compare(asked(20), before, numbered(20, 1)).questions == 19
+
+
+def test_answers_are_not_compared_with_results() -> None:
+    answers = {key: {**each, "citations": each["results"]} for key, each in numbered(3, 1).items()}
+    with pytest.raises(InvalidParams, match="answers"):
+        evaluation.compare(asked(3), answers, numbered(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no results"),
+        ("{", "line 1 is not JSON"),
+        ('{"id": "a"}', "line 1"),
+        ('{"id": "a", "results": [{"anchor": "x"}]}', "url"),
+    ],
+)
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InvalidParams, match=says):
+        evaluation.read_run(write(tmp_path, text))
+
+
+def test_a_run_of_another_tool_may_put_the_anchor_into_the_address(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"id": "q", "results": [{"url": "https://go.dev/a#x"}]}')
+    assert evaluation.score(question(["/a#x"]), evaluation.read_run(path)["q"]).rank == 1
+
+
+# The command
+
+
+def evaluated(run: Cli, *args: str) -> Any:
+    done = run("eval", *args, "--json")
+    assert done.code == 0, done.err
+    return done.json
+
+
+def test_a_stored_run_is_the_baseline_of_the_next(run: Cli, tmp_path: Path) -> None:
+    stored = tmp_path / "run.jsonl"
+    first = evaluated(run, "--run", str(stored))
+    rows = [json.loads(text) for text in stored.read_text("utf-8").splitlines()]
+    assert len(rows) == first["questions"] + first["unanswerable"]
+    assert rows[0].keys() == {"id", "results", "confidence", "abstain", "mode"}
+    for row in rows:
+        row["results"].reverse()
+    stored.write_text("\n".join(map(json.dumps, rows)))
+    compared = evaluated(run, "--baseline", str(stored))["comparison"]
+    assert compared["verdict"] == "better"
+    assert compared["after"] == first["metrics"]
+    assert compared["worse"].keys().isdisjoint(compared["better"])
+    shown = run("eval", "--baseline", str(stored))
+    assert "verdict: better" in shown.out
+    assert "is noise" in shown.err
+
+
+def test_a_metric_below_its_bound_is_exit_code_1(run: Cli) -> None:
+    assert run("eval", "--fail-below", "hit@10=0.5, mrr@10=0.1").code == 0
+    done = run("eval", "--fail-below", "hit@10=0.5,mrr@10=0.999")
+    assert (done.code, "mrr@10 is 0." in done.err, "hit@10 is" in done.err) == (1, True, False)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--fail-below", "mrr@10"), "mrr@10=0.7"),
+        (("--fail-below", "hit@99=1"), "there are: hit@1"),
+        (("--baseline", "/no/such"), "--run"),
+        (("--questions", "hand-book"), "handbook"),
+        (("--compare", "/no/such"), "--mode hybrid"),
+        (("--compare", "x", "--baseline", "y"), "exclude"),
+        (("--run", "/no/such/folder/run.jsonl"), "/no/such/folder/run.jsonl"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_wrong_options_are_one_clear_line(run: Cli, args: tuple[str, ...], says: str) -> None:
+    done = run("eval", *args)
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"RAGMACS_HOME": str(tmp_path / "home"), "RAGMACS_SEARCH_MODE": "lexical"}
+    cancel, out = Cancel(), tmp_path / "run.jsonl"
+    with App(settings.load(environ), environ, cancel=cancel) as app:
+        lines = cli._recorded(app.evaluate(asked(5)), out)
+        found = [next(lines), next(lines)]
+        cancel.cancel()
+        with pytest.raises(Cancelled):
+            next(lines)
+    assert list(evaluation.read_run(out)) == [each["id"] for each in found]
+
+
+def test_the_answers_themselves_can_be_judged(run: Cli) -> None:
+    metrics = evaluated(run, "--answers")["metrics"]
+    assert {"cited@1", "cited", "facts", "all facts", "refused", "kept"} <= metrics.keys()
+    assert metrics["cited"]["value"] >= metrics["cited@1"]["value"] > 0
+
+
+@pytest.mark.model
+def test_another_model_is_tried_without_touching_the_store(
+    run: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.search.tiny_models import build
+
+    ours, other = (build(tmp_path / pooling, pooling=pooling) for pooling in ("mean", "max"))
+    monkeypatch.setenv("RAGMACS_EMBED_PATH", str(ours))
+    monkeypatch.setenv("RAGMACS_SEARCH_MODE", "hybrid")
+    first = evaluated(run)
+    before = {path: path.read_bytes() for path in sorted(home.glob("store/gen-*/*"))}
+    compared = evaluated(run, "--compare", str(other))["comparison"]
+    assert compared["before"] == first["metrics"]
+    assert compared["after"] != first["metrics"]
+    assert {path: path.read_bytes() for path in sorted(home.glob("store/gen-*/*"))} == before
+    assert list(home.glob("cache/trial-*")) == []
+    refused: Done = run("eval", "--compare", str(tmp_path))
+    assert (refused.code, str(tmp_path) in refused.err) == (3, True)
