@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -49,6 +49,8 @@ Mirror = Annotated[list[str] | None, typer.Option("--mirror", metavar="FROM=TO",
 Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", help="Search here only; repeatable.")]
 Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
 
+# Of every wrong use; typer has no public name for it.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 Runs = Mapping[str, evaluation.Line]  # by question id
 
 COMMON = {
@@ -657,8 +659,11 @@ def _version(
 def main() -> None:
     """Run the command line; the only place where failures become exit codes."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    as_json = "--json" in sys.argv[1:]
     try:
-        cli(standalone_mode=True)
+        sys.exit(cli(standalone_mode=not as_json))  # standing alone, it prints wrong usage itself, for people
+    except UsageError as exc:
+        _fail(InvalidParams(exc.format_message(), hint="ragmacs --help"))
     except RagmacsError as exc:
         _fail(exc)
     except KeyboardInterrupt:
@@ -671,11 +676,15 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001 - the rim: whatever is left is a bug of ours
         if "-v" in sys.argv or "--verbose" in sys.argv:
             traceback.print_exc()
-        print(f"ragmacs: internal error: {type(exc).__name__}: {exc}\nhint: run it again with -v", file=sys.stderr)  # noqa: T201
-        sys.exit(70)
+        _fail(RagmacsError(f"internal error: {type(exc).__name__}: {exc}", hint="run it again with -v"))
 
 
 def _fail(exc: RagmacsError) -> None:
+    """Say what went wrong on stderr, under --json as one JSON object, and exit."""
+    if "--json" in sys.argv[1:]:
+        shape = {"code": exc.code, "message": exc.message, "hint": exc.hint}
+        print(json.dumps({"error": shape}, ensure_ascii=False), file=sys.stderr)  # noqa: T201
+        sys.exit(exc.exit_code)
     print(_printable(f"ragmacs: {exc.message}"), file=sys.stderr)  # noqa: T201
     if exc.hint:
         print(_printable(f"hint: {exc.hint}"), file=sys.stderr)  # noqa: T201

@@ -165,6 +165,31 @@ def test_bad_input_is_one_clear_line_with_the_right_code(run: Cli, args: tuple[s
     assert code == 2 or len(done.err.strip().splitlines()) <= 3
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "number", "says"),
+    [
+        (("ask", ""), 2, -32602, "empty"),
+        (("ask", "why", "-c", "nothing"), 3, -32010, "nothing"),
+        (("search", "x", "--limit", "0"), 2, -32602, "--limit"),
+        (("frobnicate",), 2, -32602, "frobnicate"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_under_json_an_error_is_one_json_object(
+    run: Cli, args: tuple[str, ...], code: int, number: int, says: str
+) -> None:
+    done = run(*args, "--json")
+    error = json.loads(done.err)["error"]
+    assert (done.code, done.out, error["code"]) == (code, "", number)
+    assert says in error["message"]
+    assert error["hint"]
+
+
+def test_under_json_the_exit_code_is_that_of_the_command(run: Cli, guide: Site) -> None:
+    assert run("verify", "--json").code == 0
+    assert run("eval", "--questions", "handbook", "--json").code == 3
+
+
 def test_an_address_joins_the_collection_of_its_name(run: Cli, site: Site) -> None:
     for path in ("/a", "/b"):
         done = run("crawl", site.origin + path, "--depth", "0", "--name", "mine", "--allow", site.origin)
