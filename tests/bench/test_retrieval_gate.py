@@ -1,4 +1,7 @@
-"""Retrieval over real pages must not fall below these bounds; questions and scorer stand beside the checkout."""
+"""Retrieval must not fall below these bounds: over the handbook, which needs nothing else, and over real pages.
+
+The questions about the handbook ship with us; those about real pages, and their scorer, stand beside the checkout.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1500)]
+# Two or three questions of 93 below what was measured; whoever gains much raises them.
+HANDBOOK = {
+    "lexical": "hit@5=0.82,mrr@10=0.635,ndcg@10=0.695,facts<4000c=0.84,auroc=0.64",
+    "hybrid": "hit@5=0.895,mrr@10=0.74,ndcg@10=0.78,facts<4000c=0.895,auroc=0.64",
+}
+ANSWERS = "cited=0.91,facts=0.67,all facts=0.64"
 
 BOUNDS = {
     "hybrid": {"hit@5": 0.86, "mrr@10": 0.69, "facts<4000c": 0.88},
     "lexical": {"hit@5": 0.70},
 }
 ALL_FACTS = 0.66  # of the questions have every key fact in an extractive answer of 1,000 characters
+
+
+def real_pages(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark TEST as one that needs the saved pages, and minutes."""
+    for mark in (pytest.mark.shared, pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1500)):
+        test = mark(test)
+    return test
 
 
 @contextmanager
@@ -39,6 +54,28 @@ def ragmacs(home: Path, *args: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "RAGMACS_HOME": str(home)})
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home: the first search indexes the handbook."""
+    return tmp_path_factory.mktemp("handbook")
+
+
+def test_words_alone_find_the_right_section_of_the_handbook(tmp_path: Path) -> None:
+    ragmacs(tmp_path, "eval", "--mode", "lexical", "--fail-below", HANDBOOK["lexical"])
+
+
+@pytest.mark.model
+def test_the_right_section_of_the_handbook_is_on_top(handbook: Path) -> None:
+    ragmacs(handbook, "eval", "--fail-below", HANDBOOK["hybrid"])
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_answers_from_the_handbook_hold_the_facts(handbook: Path) -> None:
+    ragmacs(handbook, "eval", "--answers", "--fail-below", ANSWERS)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +99,14 @@ def scores(shared: Path, home: Path, *options: str, budgets: str = "2000,4000,80
     return found
 
 
+@real_pages
 @pytest.mark.parametrize("mode", BOUNDS)
 def test_the_right_section_is_on_top(shared: Path, indexed: Path, mode: str) -> None:
     found = scores(shared, indexed, "--mode", mode)["all"]
     assert {name: found[name][0] for name, least in BOUNDS[mode].items() if found[name][0] < least} == {}
 
 
+@real_pages
 def test_extractive_answers_hold_the_facts_and_quote_verbatim(shared: Path, indexed: Path) -> None:
     found = scores(shared, indexed, "--answers", budgets="1000")["per_question"].values()
     assert sum(each["facts<1000c"] == 1 for each in found) / len(found) >= ALL_FACTS
