@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .generation import Generation
-from .terms import WORD, content_spans, terms
+from .terms import WORD, content_spans, terms, whole
 
 LOOKED_AT = 5  # of the best passages
 NAME, WORD_LOST = 0.2, 0.1  # what an unknown name costs where tokens are compared, and an unknown word elsewhere
@@ -90,8 +90,10 @@ def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
 
 
 def _known(generation: Generation, word: str) -> bool:
-    """Whether every part of WORD that a dot or slash divides stands somewhere."""
-    return all(generation.frequency(found[0]) for part in WORD.findall(word) if (found := terms(part)))
+    """Whether WORD, or every part of it that a dot or slash divides, stands somewhere as a whole."""
+    parts = [part for part in WORD.findall(word) if terms(part)]
+    known = generation.frequency(whole(word)) > 0
+    return known or (bool(parts) and all(generation.frequency(whole(part)) for part in parts))
 
 
 def _share(confidence: float) -> float:

@@ -33,7 +33,7 @@ from .embed import sha256
 from .store import StoredPage, passage_hash
 from .terms import terms
 
-FORMAT = 1
+FORMAT = 2
 REBUILD = "ragmacs reindex"
 TEXT, DENSE, MANIFEST = "text.db", "dense.faiss", "MANIFEST"
 
@@ -44,8 +44,9 @@ SCHEMA = (
     "CREATE INDEX sections_page ON sections (page)",
     "CREATE TABLE chunks (id INTEGER PRIMARY KEY, key TEXT, section INTEGER, start INTEGER, stop INTEGER)",
     # The terms come from terms.terms, so FTS5 must only split at spaces: "ascii" takes every other letter as it is.
-    # "content=''": the text is in `sections`.
-    "CREATE VIRTUAL TABLE lexicon USING fts5(terms, content='', tokenize=\"ascii tokenchars './:_'\")",
+    # All signs but quotes may be a part of a term. "content=''": the text is in `sections`.
+    "CREATE VIRTUAL TABLE lexicon USING fts5("
+    "terms, content='', tokenize=\"ascii tokenchars '!#$%&()*+,-./:;<=>?@[\\]^_`{|}~'\")",
     "CREATE VIRTUAL TABLE vocabulary USING fts5vocab(lexicon, 'row')",
 )
 

@@ -10,7 +10,7 @@ from ragmacs_srv.answer import evaluation, questions
 from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.extract import extract
 from ragmacs_srv.model import Section
-from ragmacs_srv.search.terms import content_words, terms
+from ragmacs_srv.search.terms import content_spans, terms
 
 ASKED = questions.read(questions.find("handbook")).questions
 
@@ -63,5 +63,5 @@ def test_no_question_is_a_copy_of_its_heading(sections: Mapping[str, Section]) -
 
 def likeness(one: str, other: str) -> float:
     """The share of their terms that two texts have in common."""
-    ours, theirs = ({term for word in content_words(text) for term in terms(word)} for text in (one, other))
+    ours, theirs = ({term for word in content_spans(text) for term in terms(word)} for text in (one, other))
     return len(ours & theirs) / max(1, len(ours | theirs))
