@@ -17,6 +17,7 @@ from .answer import ask as answering
 from .answer import evaluation
 from .answer.llm import Chat, OpenAIChat
 from .answer.questions import Question
+from .answer.rerank import DEPTH, Judge
 from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import handbook, sources
@@ -121,6 +122,12 @@ class App:
         key = llm_key(llm, self._environ)
         return OpenAIChat(llm.base_url, llm.model, key=key, timeout=llm.timeout, ca_file=self.settings.network.ca_file)
 
+    @cached_property
+    def judge(self) -> Judge | None:
+        """What puts hits in order: the LLM, when the settings allow it and there is one."""
+        search = self.settings.search
+        return Judge(self.chat, search.llm_rerank_timeout) if search.llm_rerank and self.chat else None
+
     @contextmanager
     def reader(self, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Iterator[Reader]:
         """What reads pages, by the network rules of the settings widened by ALLOW and MIRROR."""
@@ -159,15 +166,18 @@ class App:
     def search(self, question: str, *, k: int = 0, collections: Sequence[str] = ()) -> Results:
         """The chunks that answer QUESTION best."""
         embedder, reason = self.embedder
-        return retrieve.search(
+        question = checked_question(question)
+        k = k or self.settings.search.limit
+        results = retrieve.search(
             self.generation(),
             embedder,
-            checked_question(question),
-            k=k or self.settings.search.limit,
+            question,
+            k=max(k, DEPTH) if self.judge else k,
             collections=collections,
             rerank=self.settings.search.rerank,
             reason=reason,
         )
+        return self.judge.best(question, results, k=k, cancel=self.cancel) if self.judge else results
 
     def ask(self, question: str, *, collections: Sequence[str] = ()) -> Iterator[str | Answer]:
         """The answer to QUESTION: pieces of text as they come, then the Answer."""
@@ -183,6 +193,7 @@ class App:
             budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
             collections=collections,
             rerank=self.settings.search.rerank,
+            judge=self.judge,
             reason=reason,
             cancel=self.cancel,
         )

@@ -234,6 +234,8 @@ def search(
         "uncovered": list(results.verdict.uncovered),
         "generation": results.generation,
         "took_ms": round((time.monotonic() - started) * 1000),
+        "reranked_by": results.reranked_by,
+        "notes": list(results.notes),
     }
     lines = [
         f"{n}. {' > '.join(hit.section.heading)}\n   {hit.section.link}\n   {_snippet(hit.text)}"
@@ -242,6 +244,8 @@ def search(
     terminal.print(found, "\n".join(lines) or "nothing found")
     if results.reason:
         terminal.say(f"note: lexical search only: {results.reason}")
+    for note in results.notes:
+        terminal.say(f"note: {note}")
 
 
 # Reading
@@ -446,7 +450,7 @@ def evaluate(
     before = evaluation.read_run(baseline) if baseline else None
     file = questions.find(name)
     asked = questions.read(file)
-    with terminal.app(search_mode=mode, llm_base_url="") as app:
+    with terminal.app(search_mode=mode, llm_base_url="" if answers else None) as app:  # no LLM but to re-rank
         if model and app.settings.search.mode == "lexical":
             raise InvalidParams("--compare needs vectors, the search is lexical", hint="add --mode hybrid")
         scope = collection or asked.collections

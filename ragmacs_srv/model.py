@@ -186,6 +186,7 @@ class Answer:
 
     `uncovered` names the words of the question that nothing found speaks of. `model` is "" for an
     extractive answer. `notes` are for the reader: what was degraded, dropped, or could be done next.
+    `reranked_by` is the LLM that put the sections in order, or "".
     """
 
     text: str
@@ -196,6 +197,7 @@ class Answer:
     uncovered: tuple[str, ...] = ()
     model: str = ""
     notes: tuple[str, ...] = ()
+    reranked_by: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The answer as every transport gives it."""
@@ -208,6 +210,7 @@ class Answer:
             "uncovered": list(self.uncovered),
             "model": self.model,
             "notes": list(self.notes),
+            "reranked_by": self.reranked_by,
         }
 
 

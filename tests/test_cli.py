@@ -16,6 +16,7 @@ import pytest
 
 from tests import demo_site
 from tests.conftest import Cli, Run
+from tests.llm_server import says, scripted
 from tests.servers import Answer, Site, Visit, serve
 
 QUESTION = "Why is my heap about twice as large as my live data?"
@@ -55,6 +56,26 @@ def test_search_gives_sections_in_the_documented_shape(run: Cli, guide: Site) ->
     assert set(found["results"][0]) == keys
     assert found["results"][0]["link"] == "https://go.dev/doc/gc-guide#Memory_limit"
     assert len(found["results"]) <= 2
+
+
+def test_an_llm_orders_results_only_when_it_is_allowed_to(
+    run: Cli, guide: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run("search", QUESTION, "--json", "-n", "2").json
+    with scripted(says("2, 1")) as server:
+        monkeypatch.setenv("RAGMACS_LLM_BASE_URL", server.url)
+        monkeypatch.setenv("RAGMACS_LLM_MODEL", "tiny")
+        assert run("search", QUESTION, "--json", "-n", "2").json["results"] == found["results"]
+        assert server.requests == []
+        monkeypatch.setenv("RAGMACS_SEARCH_LLM_RERANK", "true")
+        made = run("search", QUESTION, "--json", "-n", "2").json
+        (request,) = server.requests
+        failed = run("search", QUESTION, "-n", "2")
+    assert [each["link"] for each in made["results"]] == [each["link"] for each in reversed(found["results"])]
+    assert made["reranked_by"] == "tiny"
+    assert "<<<" in str(request.body)
+    assert failed.code == 0
+    assert "note: not re-ranked: " in failed.err
 
 
 def test_a_question_nothing_covers_is_not_answered_and_the_word_is_named(run: Cli, guide: Site) -> None:

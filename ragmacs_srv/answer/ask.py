@@ -18,6 +18,7 @@ from ..search.terms import terms
 from .extractive import best_units
 from .llm import Chat
 from .prompt import CitationFilter, Passage, fit, messages
+from .rerank import DEPTH, Judge
 from .units import Unit, sentences, units
 
 HITS = 10  # sections looked at
@@ -47,25 +48,32 @@ def ask(
     budget: Budget,
     collections: Sequence[str] = (),
     rerank: bool = True,
+    judge: Judge | None = None,
     reason: str = "",
     cancel: Cancel | None = None,
 ) -> Iterator[str | Answer]:
     """Answer QUESTION from GENERATION: pieces of text as they come, then the whole Answer, last.
 
     With CHAT an LLM writes from the passages found; when it cannot, and without one, the answer is
-    extracted. Raises NotIndexed for an unknown collection, Cancelled when CANCEL is.
+    extracted. JUDGE puts what was found in order first. Raises NotIndexed for an unknown collection,
+    Cancelled when CANCEL is.
     """
+    cancel = cancel or Cancel()
+    k = DEPTH if judge else HITS
     results = retrieve.search(
-        generation, embedder, question, k=HITS, collections=collections, rerank=rerank, reason=reason
+        generation, embedder, question, k=k, collections=collections, rerank=rerank, reason=reason
     )
+    if judge is not None and results.verdict.answerable:
+        results = judge.best(question, results, k=HITS, cancel=cancel)
     notes = [f"lexical search only: {results.reason}"] if results.reason else []
+    notes += results.notes
     if not (results.hits and results.verdict.answerable):
         yield from _whole(abstain(results, notes))
         return
     if results.verdict.uncovered:
         notes.append(f"nothing indexed mentions {_named(results.verdict.uncovered)}")
     if chat is not None:
-        written = yield from _written(chat, question, results, notes, budget, cancel or Cancel())
+        written = yield from _written(chat, question, results, notes, budget, cancel)
         if written is not None:
             yield written
             return
@@ -211,6 +219,7 @@ def _answer(
         uncovered=results.verdict.uncovered,
         model=model,
         notes=tuple(notes),
+        reranked_by=results.reranked_by,
     )
 
 

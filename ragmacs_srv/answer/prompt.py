@@ -47,8 +47,15 @@ class Passage:
     text: str
 
 
-def messages(question: str, passages: Sequence[Passage], *, budget: int, delimiter: str | None = None) -> list[Message]:
-    """Ask QUESTION over PASSAGES, best first, as far as they `fit` in BUDGET characters.
+def messages(
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    budget: int,
+    delimiter: str | None = None,
+    rules: str = _SYSTEM,
+) -> list[Message]:
+    """Ask QUESTION over PASSAGES, best first, as far as they `fit` in BUDGET characters, by RULES.
 
     The passages are untrusted, so they stand between lines that carry a DELIMITER which is new in every
     request and occurs in none of them: no passage can pretend to end, or to be the user. One given by
@@ -61,7 +68,7 @@ def messages(question: str, passages: Sequence[Passage], *, budget: int, delimit
         raise ValueError(f"the delimiter {delimiter!r} occurs in the text that it should delimit")
     framed = "\n".join(_framed(passage, delimiter) for passage in shown) or "(No passage was found.)\n"
     return [
-        Message("system", _SYSTEM.format(delimiter=delimiter)),
+        Message("system", rules.format(delimiter=delimiter)),
         Message("user", f"{framed}\nQuestion: {question}"),
     ]
 

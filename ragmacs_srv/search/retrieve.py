@@ -43,6 +43,8 @@ class Results:
     reason: str
     verdict: Verdict
     generation: int
+    reranked_by: str = ""  # the LLM that put the hits in order, if one did
+    notes: tuple[str, ...] = ()  # for the reader: what was asked for and could not be done
 
     @property
     def confidence(self) -> float:

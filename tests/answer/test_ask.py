@@ -11,13 +11,14 @@ import pytest
 from ragmacs_srv import pipeline
 from ragmacs_srv.answer.ask import Budget, ask
 from ragmacs_srv.answer.llm import OpenAIChat
+from ragmacs_srv.answer.rerank import Judge
 from ragmacs_srv.errors import NotIndexed
 from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Answer
 from ragmacs_srv.pipeline import Reader
-from ragmacs_srv.search import generation
+from ragmacs_srv.search import generation, retrieve
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.generation import Generation
 from ragmacs_srv.search.store import Store
@@ -184,3 +185,30 @@ def test_an_answer_without_citations_is_marked_unchecked(opened: Generation) -> 
     with scripted(Reply([delta("It just is."), finish(), DONE])) as server:
         made = answer(opened, chat=OpenAIChat(server.url, "tiny"))
     assert any("checked" in note for note in made.notes)
+
+
+def test_answers_are_made_in_the_order_that_an_llm_gave(opened: Generation) -> None:
+    plain = [hit.section.link for hit in retrieve.search(opened, EMBEDDER, QUESTION, k=20).hits]
+    with scripted(says("3, 2"), says("3, 2"), says("So says [1].")) as server:
+        chat = OpenAIChat(server.url, "tiny")
+        extracted = answer(opened, judge=Judge(chat))
+        written = answer(opened, chat=chat, judge=Judge(chat))
+    assert extracted.citations[0].link == plain[2]
+    assert [citation.link for citation in written.citations] == [plain[2]]
+    assert {extracted.reranked_by, written.reranked_by} == {"tiny"}
+    assert quoted(opened, extracted)
+
+
+def test_an_llm_that_gives_no_order_is_named_in_a_note(opened: Generation) -> None:
+    with scripted(refuses(500, "oops")) as server:
+        made = answer(opened, judge=Judge(OpenAIChat(server.url, "tiny")))
+    assert made.text == answer(opened).text
+    assert made.reranked_by == ""
+    assert any("not re-ranked" in note and "oops" in note for note in made.notes)
+
+
+def test_no_order_is_asked_for_where_nothing_answers(opened: Generation) -> None:
+    with scripted() as server:
+        made = answer(opened, "Which autovacuum threshold suits postgres?", judge=Judge(OpenAIChat(server.url, "t")))
+    assert made.abstained
+    assert server.requests == []
