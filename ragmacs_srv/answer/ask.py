@@ -19,7 +19,7 @@ from .extractive import best_units
 from .llm import Chat
 from .prompt import CitationFilter, Passage, fit, messages
 from .rerank import DEPTH, Judge
-from .units import Unit, sentences, units
+from .units import Unit, fenced, sentences, units
 
 HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM
@@ -193,7 +193,7 @@ def _opening(hit: Hit) -> str:
 
 
 def _line(unit: Unit, n: int) -> str:
-    return f"```\n{unit.text}\n```\n[{n}]" if unit.kind == "code" else f"- {unit.text} [{n}]"
+    return f"{fenced(unit.text)}\n[{n}]" if unit.kind == "code" else f"- {unit.text} [{n}]"
 
 
 def _citation(n: int, hit: Hit, quote: str) -> Citation:

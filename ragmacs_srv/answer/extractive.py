@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..model import Hit, Section
 from ..search.confidence import coverage
 from ..search.embed import Embedder
-from .units import Unit, followers, group, units
+from .units import Unit, fenced, followers, group, units
 
 SECTIONS = 8  # looked at
 CITED = 4  # quoted from
@@ -45,7 +45,8 @@ def best_units(
 
 def cost(unit: Unit) -> int:
     """How many characters UNIT takes in an answer, its citation and line end included."""
-    return len(unit.text) + (len("```\n\n```\n") if unit.kind == "code" else len("- ")) + len(" [9]\n")
+    shown = fenced(unit.text) + "\n" if unit.kind == "code" else f"- {unit.text}"
+    return len(shown) + len(" [9]\n")
 
 
 def _likeness(
@@ -70,19 +71,21 @@ def _priors(hit: Hit) -> Iterator[float]:
 
 
 def _chosen(candidates: Sequence[Unit], scores: Mapping[Unit, float], budget: int) -> set[Unit]:
-    """The best units that fit, each with the lead-in it needs."""
+    """The best units that fit, each with the lead-in it needs; what two sections say is quoted once."""
     after = followers(candidates)
     chosen: set[Unit] = set()
+    said: set[str] = set()
     cited: set[Section] = set()
     ranked = sorted(candidates, key=lambda unit: -scores[unit])
     for unit in ranked:
         if scores[unit] < FLOOR * scores[ranked[0]]:
             break
-        members = [each for each in group(unit, after) if each not in chosen]
+        members = [each for each in group(unit, after) if each not in chosen] if unit.text not in said else []
         price = sum(map(cost, members))
         if members and price <= budget and (unit.section in cited or len(cited) < CITED):
             budget -= price
             chosen.update(members)
+            said.update(each.text for each in members)
             cited.add(unit.section)
     return chosen
 

@@ -19,7 +19,15 @@ DANGLING = re.compile(
     r"(?:This|That|These|Those|It|Its|They|Their|Such|However|Therefore|Thus|Hence|Instead|Moreover|Furthermore|"
     r"Also|But|And|So|Then|Otherwise|Here|Both|Neither|Again|Similarly|Likewise|Consequently)\b"
 )
-BULLET = re.compile(r"\A\s*(?:[-*+]|\d+[.)])\s+")
+BULLET = re.compile(r"\A\s*(?:[-*+:>]|\d+[.)])\s+")  # ":" stands before the text of a definition
+# A sentence that only sends the reader elsewhere, to a place whose address is lost; one with code names a thing.
+POINTER = re.compile(
+    r"(?:(?:(?:Please|You can) )?(?:[Ss]ee(?! (?:how|what|which|why|if)\b)|[Ww]atch (?:the|this|a|our)|[Vv]isit|"
+    r"[Rr]efer to|[Hh]ave a look at|[Ll]earn more|[Rr]ead (?:more|the|our|about))|"
+    r"(?:For|More|Further) (?:(?:more|further|additional|full|complete|the full) )*(?:details?|information|background))"
+    r"\b[^`]*[.!)]"
+)
+MAX_POINTER = 160  # characters: a longer one says something on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,17 @@ def followers(sequence: Sequence[Unit]) -> dict[Unit, Unit]:
 
 def _speaks(unit: Unit) -> bool:
     """Whether UNIT says something by itself."""
-    whole = unit.kind == "row" or unit.text.endswith((".", "!", "?", ":", ";", ")", "`"))
-    return unit.kind == "code" or len(unit.text.split()) >= (MIN_WORDS if whole else MIN_PHRASE)
+    text = unit.text
+    if unit.kind == "code":
+        return re.search(r"\w", text) is not None
+    if len(text) <= MAX_POINTER and POINTER.fullmatch(text):
+        return False
+    if unit.kind == "row":
+        filled = [cell for cell in text.split("|") if re.search(r"\w", cell)]
+        whole, text = len(filled) > 1, text if len(filled) > 1 else "".join(filled)
+    else:
+        whole = text.endswith((".", "!", "?", ":", ";", ")", "`"))
+    return len(text.split()) >= (MIN_WORDS if whole else MIN_PHRASE)
 
 
 def _lead(unit: Unit, before: Sequence[Unit]) -> Unit | None:
@@ -121,9 +138,33 @@ def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _code(text: str, block: Block) -> tuple[int, int]:
-    """The inside of a code fence, cut after a whole line so that it stays short."""
+    """The inside of a code fence, cut after a whole line so that it stays short.
+
+    A line that announces deeper ones, as `if x {` and "created by main.main" do, is no end.
+    """
     start = text.index("\n", block.start, block.end) + 1 if "\n" in text[block.start : block.end] else block.start
     end = max(text.rfind("\n", start, block.end), start)
     if end - start > MAX_CODE:
-        end = max(text.rfind("\n", start, start + MAX_CODE), start)
+        lines = text[start : max(text.rfind("\n", start, start + MAX_CODE), start)].split("\n")
+        after = text[start + len("\n".join(lines)) + 1 : end].partition("\n")[0]
+        end = start + len("\n".join(_closed(lines, after)))
     return start, end
+
+
+def _closed(lines: list[str], after: str) -> list[str]:
+    """LINES without the last ones that the next, AFTER for the last of all, is indented under; all if none is left."""
+    nexts = [*lines[1:], after]
+    kept = len(lines)
+    while kept and _indent(nexts[kept - 1]) > _indent(lines[kept - 1]):
+        kept -= 1
+    return lines[:kept] or lines
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def fenced(code: str) -> str:
+    """CODE between fences that no backticks in it can close."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return f"{fence}\n{code}\n{fence}"

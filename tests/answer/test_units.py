@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragmacs_srv.answer.units import fenced, group, sentences, units
 from ragmacs_srv.answer.units import followers as follow
-from ragmacs_srv.answer.units import group, sentences, units
 from ragmacs_srv.ingest.sections import Piece, build
 from ragmacs_srv.model import Section
 
@@ -82,6 +82,67 @@ def test_long_code_is_cut_after_a_whole_line() -> None:
     (unit,) = units(section(("code", "```go\n" + "\n".join(lines) + "\n```")))
     assert unit.quote.splitlines() == lines[: len(unit.quote.splitlines())]
     assert len(unit.quote) <= 250
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Watch the talk from Gophercon 2020 here.",
+        "Read more on the go command in the release notes.",
+        "See the language specification for details.)",
+        "Please see the official documentation for more information on auto approvers.",
+        "For the full details, see the design document.",
+        "Further information is in the design document.",
+    ],
+)
+def test_a_sentence_that_only_sends_elsewhere_is_not_quoted(text: str) -> None:
+    assert units(section(("paragraph", text))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See `go tool trace` to collect and analyze runtime traces.",
+        "See how the slice grows until it does not.",
+        "See which goroutines are running, and what they are doing:",
+        "For more complex scenarios, a flag controls the selection of profiles.",
+        "Watch it grow to twice the size of the live heap.",
+        "See the heap profile: " + "it names the line that allocates most, " * 5 + "and how often.",
+    ],
+)
+def test_a_sentence_that_names_what_to_do_is_quoted(text: str) -> None:
+    assert [unit.text for unit in units(section(("paragraph", text)))] == [text]
+
+
+def test_rows_and_code_without_content_are_not_quoted() -> None:
+    made = section(("code", "```\n}\n```"), ("row", "| Org mode bonuses for you | |"), ("row", "| a | has 1 thing |"))
+    assert [unit.text for unit in units(made)] == ["| a | has 1 thing |"]
+
+
+def test_the_text_of_a_definition_is_shown_without_its_colon() -> None:
+    (unit,) = units(section(("item", ": The new type reports it.")))
+    assert unit.text == "The new type reports it."
+    assert unit.quote == ": The new type reports it."
+
+
+@pytest.mark.parametrize(
+    ("last", "under"),
+    [("created by main.main", "\t/src/main.go:9 +0x1d" + "0" * 99), ("if x {", "    " + "y()" * 40)],
+    ids=["trace", "block"],
+)
+def test_cut_code_does_not_end_with_what_announces_more(last: str, under: str) -> None:
+    body = "\n".join(["goroutine 1 [running]:" + "." * 160, last, under])
+    (unit,) = units(section(("code", f"```\n{body}\n```")))
+    assert unit.quote == body.splitlines()[0]
+
+
+@given(st.text(st.sampled_from("`ab \n~")))
+def test_no_code_can_close_its_fence(code: str) -> None:
+    fence, *lines, last = fenced(code).split("\n")
+    assert fence == last
+    assert "\n".join(lines) == code
+    assert len(fence) >= 3
+    assert fence not in code
 
 
 PIECES = st.lists(
