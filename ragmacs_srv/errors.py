@@ -10,6 +10,7 @@ RagmacsError                      -32603  70
     IndexMismatch                 -32011       made by another version, model or chunker
     IndexCorrupt                  -32012       a file is not what was written
     EmbedderMissing               -32014       no embedding model: search goes on without vectors
+    EmbedderSlow                  -32015       no vector in time: this search goes on without
   StorageError                    -32013  74   the disk is full, read-only, or failing
   IngestError                              4
     FetchError                    -32020       the address did not give a page
@@ -109,6 +110,12 @@ class EmbedderMissing(SearchError):
     """The embedding model is not on this machine, or is not what it claims to be."""
 
     code = -32014
+
+
+class EmbedderSlow(SearchError):
+    """The embedding model did not answer in time; who asked a question does without."""
+
+    code = -32015
 
 
 class StorageError(RagmacsError):

@@ -1,8 +1,9 @@
-"""Stand-ins at the seams: an embedder without a model."""
+"""Stand-ins at the seams: embedders without a model."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from functools import cache
 
@@ -36,3 +37,18 @@ class HashEmbedder:
 def _direction(term: str, dim: int) -> NDArray[np.float64]:
     seed = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest())
     return np.random.default_rng(seed).standard_normal(dim)
+
+
+class StuckEmbedder(HashEmbedder):
+    """Answers when it is let go, not before; `waited` counts who asked."""
+
+    def __init__(self, dim: int = 16, name: str = "stuck") -> None:
+        super().__init__(dim, name)
+        self.waited = 0
+        self.let_go = threading.Event()
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        self.waited += 1
+        if not self.let_go.wait(60):
+            raise AssertionError("nobody let the embedder go")
+        return super().embed(texts, query=query)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import ModelError
+from ..errors import EmbedderSlow, ModelError
 from ..events import Cancel
 from ..model import Answer, Citation, Hit
 from ..search import retrieve
@@ -80,7 +80,11 @@ def ask(
     usable = embedder if results.mode == "hybrid" else None
     weights = word_weights(generation, question)
     quotes = budget.answer - min(SEE_ALSO, budget.answer // 6)
-    chosen = best_units(question, results.hits, usable, weights, budget=quotes)
+    try:
+        chosen = best_units(question, results.hits, usable, weights, budget=quotes)
+    except EmbedderSlow as exc:
+        notes.append(f"quotes chosen by their words only: {exc.message}")
+        chosen = best_units(question, results.hits, None, weights, budget=quotes)
     yield from _whole(extracted(chosen, results, notes, length=budget.answer))
 
 
