@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import chunk, handbook
@@ -39,6 +42,15 @@ class TokenCounter(Protocol):
     limit: int
 
     def count(self, text: str) -> int: ...
+
+
+class Named(Protocol):
+    """What tells the vectors of one model from those of another: an Embedder, or its folder."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -299,14 +311,29 @@ def rechunk(store: Store, reader: Reader) -> int:
     return len(stale)
 
 
+def missing(store: Store, model: Named | None, *, rerank: bool = False) -> int:
+    """How many chunks in STORE lack a vector of MODEL, or with RERANK those of their tokens."""
+    dense, late = _dense(store, model), _late(store, model) if rerank else None
+    if dense is None:
+        return store.count()[1]
+    passages = map(passage_hash, _chunks(store))
+    return sum(each not in dense.known or (late is not None and each not in late.known) for each in passages)
+
+
 def embed(
-    store: Store, embedder: Embedder, *, rerank: bool = False, sink: Sink = ignore, cancel: Cancel | None = None
+    store: Store,
+    embedder: Embedder,
+    *,
+    rerank: bool = False,
+    sink: Sink = ignore,
+    cancel: Cancel | None = None,
+    grown: Callable[[int], None] = lambda known: None,
 ) -> int:
     """Give every chunk in STORE a vector of EMBEDDER's; returns how many were missing.
 
     With RERANK its tokens get theirs in the same pass, where EMBEDDER can tell them. Each batch is committed,
-    so that a kill costs one batch, or the sample that a new projection is trained on. Vectors nothing needs
-    any more are dropped.
+    so that a kill costs one batch, or the sample that a new projection is trained on; GROWN is then told how many
+    there are. Vectors nothing needs any more are dropped.
     """
     cancel = cancel or Cancel()
     wanted = {passage_hash(each): each.passage for each in _chunks(store)}
@@ -327,6 +354,7 @@ def embed(
         sink(Progress("embed", done, total, "chunks"))
         step(batch)
         done += len(batch)
+        grown(len(wanted) - total + done)
     if total:
         sink(Progress("embed", done, total, "chunks"))
     return done
@@ -373,17 +401,22 @@ def _alike(items: _Batch) -> Iterator[_Batch]:
 
 
 def publish(
-    store: Store, reader: Reader, embedder: Embedder | None, *, rerank: bool = False, force: bool = False
+    store: Store, reader: Reader, model: Named | None, *, rerank: bool = False, force: bool = False
 ) -> Manifest | None:
     """Make a generation of what STORE holds; None when the newest one is that already, unless FORCE.
 
-    With EMBEDDER every chunk must have its vector, with RERANK those of its tokens: see `embed`.
+    All of its text is in it, and the vectors of MODEL that there are by now, with RERANK those of tokens too.
     """
-    dense, late = _dense(store, embedder), _late(store, embedder) if rerank else None
+    dense, late = _dense(store, model), _late(store, model) if rerank else None
     revision = store.revision()
     newest = generation.newest_manifest(store.folder)
     made_from = (revision, dense.key if dense else "", late.projection.key if late else "", reader.recipe)
-    if newest and not force and made_from == (newest.revision, newest.model_key, newest.projection, newest.chunker):
+    if (
+        newest
+        and not force
+        and made_from == (newest.revision, newest.model_key, newest.projection, newest.chunker)
+        and newest.missing in {0, missing(store, model, rerank=rerank) if newest.missing else 0}
+    ):
         generation.prune(store.folder)  # what a killed run left
         return None
     pages = map(store.page, store.urls())
@@ -392,15 +425,44 @@ def publish(
     )
 
 
-def _dense(store: Store, embedder: Embedder | None) -> Dense | None:
-    if embedder is None:
+def _dense(store: Store, model: Named | None) -> Dense | None:
+    """The vectors of MODEL that STORE has, or None."""
+    known = store.known_vectors(model.key) if model else set()
+    if model is None or not known:
         return None
-    return Dense(embedder.name, embedder.key, embedder.dim, lambda passages: store.vectors(embedder.key, passages))
+    (first,) = store.vectors(model.key, [next(iter(known))])
+    return Dense(model.name, model.key, len(first), known, lambda passages: store.vectors(model.key, passages))
 
 
-def _late(store: Store, embedder: Embedder | None) -> Late | None:
-    projection = store.projection(embedder.key) if isinstance(embedder, TokenEmbedder) else None
-    return Late(projection, lambda passages: store.tokens(projection, passages)) if projection else None
+def _late(store: Store, model: Named | None) -> Late | None:
+    """The token vectors of MODEL that STORE has, or None."""
+    projection = store.projection(model.key) if model else None
+    if projection is None:
+        return None
+    known = store.known_tokens(projection)
+    return Late(projection, known, lambda passages: _tokens(store, projection, known, passages))
+
+
+def _tokens(
+    store: Store, projection: Projection, known: set[str], passages: Iterable[str]
+) -> Iterator[NDArray[np.int8]]:
+    """What `store.tokens` gives; nothing for a passage that is not KNOWN."""
+    for passage in passages:
+        yield from store.tokens(projection, [passage]) if passage in known else [np.empty((0, projection.dim), np.int8)]
+
+
+class Growth:
+    """Calls PUBLISH each time a number has grown by half, and by LEAST: what is made anew every time costs no more."""
+
+    def __init__(self, publish: Callable[[], object], published: int, least: int) -> None:
+        self._publish = publish
+        self._published = published
+        self._least = least
+
+    def __call__(self, number: int) -> None:
+        if number - self._published >= max(self._least, self._published // 2):
+            self._publish()
+            self._published = number
 
 
 def origins(store: Store) -> list[str]:

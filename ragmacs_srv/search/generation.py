@@ -1,8 +1,9 @@
 """What readers see: `gen-N/`, written aside, renamed when whole, and never changed after.
 
 A generation holds `text.db` (pages, sections, chunks and their full-text index), `dense.faiss` (row i is
-the vector of chunk i + 1; absent in one made without a model), the token vectors of the same rows (`tokens.*`;
-absent in one made without re-ranking) and MANIFEST, which names everything that must fit together and the
+the vector of chunk i + 1, or of chunk rows[i] + 1 while not every chunk has one; absent in one made without a
+model), `dense.rows.npy` in that case, the token vectors of every chunk (`tokens.*`; absent in one made without
+re-ranking) and MANIFEST, which names everything that must fit together and the
 SHA-256 of every file. A reader holds a shared lock on the MANIFEST it opened;
 the writer removes old generations that nobody holds.
 """
@@ -30,12 +31,13 @@ from ..model import Block, Chunk, Hit, Section
 from . import tokens, vectors
 from .database import mapped
 from .embed import sha256
+from .partial import PartialIndex
 from .store import StoredPage, passage_hash
 from .terms import terms
 
 FORMAT = 2
 REBUILD = "ragmacs reindex"
-TEXT, DENSE, MANIFEST = "text.db", "dense.faiss", "MANIFEST"
+TEXT, DENSE, ROWS, MANIFEST = "text.db", "dense.faiss", "dense.rows.npy", "MANIFEST"
 
 SCHEMA = (
     "CREATE TABLE pages (id INTEGER PRIMARY KEY, url TEXT UNIQUE, title TEXT, fetched_at TEXT, fetched_from TEXT)",
@@ -69,24 +71,35 @@ class Manifest:
     numeric: str = "exact"  # engines whose vectors agree to the last digits may share an index
     dim: int = 0
     projection: str = ""  # what made the token vectors small; "" without them
+    missing: int = 0  # chunks that lack their vector, or those of their tokens
     format: int = FORMAT
+
+    @property
+    def vectors(self) -> int:
+        """How many chunks have all their vectors."""
+        return self.chunks - self.missing if self.model_key else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """The vectors of a generation; `rows` gives one unit vector per passage hash, in the order given."""
+    """The vectors of a generation; `rows` gives one unit vector per KNOWN passage hash, in the order given."""
 
     model: str
     key: str
     dim: int
+    known: Collection[str]
     rows: Callable[[Sequence[str]], Iterator[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The token vectors of a generation, made small; `rows` gives those of each passage hash, in the order given."""
+    """The token vectors of a generation, made small; `rows` gives those of each passage hash, in the order given.
+
+    Those of a passage that is not KNOWN are none.
+    """
 
     projection: tokens.Projection
+    known: Collection[str]
     rows: Callable[[Sequence[str]], Iterator[NDArray[np.int8]]]
 
 
@@ -102,8 +115,7 @@ class Generation:
                 self.manifest = _read_manifest(folder)
                 for problem in _damage(folder, self.manifest):
                     raise IndexCorrupt(problem, hint=REBUILD)
-                dense = folder / DENSE
-                self.vectors: vectors.VectorIndex | None = vectors.FlatIndex(dense) if self.manifest.model_key else None
+                self.vectors = self._vectors()
                 self.tokens = tokens.TokenFile(folder) if self.manifest.projection else None
                 uri = (folder / TEXT).absolute().as_uri() + "?immutable=1"
                 self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
@@ -192,6 +204,12 @@ class Generation:
                 known = ", ".join(self.manifest.collections) or "none"
                 raise NotIndexed(f"no pages of {name!r} (indexed: {known})", hint=f"ragmacs crawl {name}")
 
+    def _vectors(self) -> vectors.VectorIndex | None:
+        if not self.manifest.model_key:
+            return None
+        index = vectors.FlatIndex(self.folder / DENSE)
+        return PartialIndex(index, np.load(self.folder / ROWS)) if ROWS in self.manifest.files else index
+
     def _ids(self, collections: Sequence[str]) -> NDArray[np.int64]:
         sql = f"SELECT id AS rowid FROM chunks WHERE 1 {_scope(collections)}"
         return np.array([row[0] for row in self._rows(sql.replace("rowid IN", "id IN"), *collections)], np.int64)
@@ -279,6 +297,11 @@ def prune(folder: Path) -> None:
             os.close(fd)
 
 
+def newest(folder: Path) -> Path | None:
+    """Where the newest generation under FOLDER is, unread; None when nothing was ever published."""
+    return next((folder / _name(number) for number in _numbers(folder)[-1:]), None)
+
+
 def newest_manifest(folder: Path) -> Manifest | None:
     """The manifest of the newest generation, its files unread; None when there is none or it is damaged."""
     try:
@@ -311,8 +334,14 @@ def _problems(path: Path) -> Iterator[str]:
 def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: Late | None, **names: Any) -> Manifest:
     with mapped(TEXT):
         passages, counts, collections = _write_text(aside / TEXT, pages)
+    missing = _missing(passages, dense, late)
+    held = [n for n, each in enumerate(passages) if dense and each in dense.known]
+    if not held:
+        dense = late = None
     if dense is not None:
-        vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows(passages)))
+        vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows([passages[n] for n in held])))
+        if len(held) < len(passages):
+            np.save(aside / ROWS, np.array(held, np.int64))
     model: dict[str, Any] = {"model": dense.model, "model_key": dense.key, "dim": dense.dim} if dense else {}
     if late is not None:
         model["projection"] = late.projection.key
@@ -320,7 +349,7 @@ def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: 
             tokens.write(aside, late.projection, late.rows(passages))
     with mapped(str(aside)):
         files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
-        manifest = Manifest(**names, **model, **counts, collections=collections, files=files)
+        manifest = Manifest(**names, **model, **counts, missing=missing, collections=collections, files=files)
         (aside / MANIFEST).write_text(_signed(manifest), "utf-8")
         for path in (*aside.iterdir(), aside):
             _sync(path)
@@ -369,6 +398,11 @@ def _write_page(db: sqlite3.Connection, stored: StoredPage, counts: Counter[str]
             db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", place)
             db.execute("INSERT INTO lexicon (rowid, terms) VALUES (?, ?)", (counts["chunks"], _index_terms(chunk)))
             yield passage_hash(chunk)
+
+
+def _missing(passages: Sequence[str], dense: Dense | None, late: Late | None) -> int:
+    """How many of PASSAGES lack a vector that is wanted."""
+    return sum(not (dense and each in dense.known and (late is None or each in late.known)) for each in passages)
 
 
 def _batches(rows: Iterator[NDArray[np.float32]], size: int = 1024) -> Iterator[NDArray[np.float32]]:

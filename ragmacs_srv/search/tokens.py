@@ -77,10 +77,16 @@ class TokenFile:
             self._tokens = np.memmap(folder / TOKENS, np.int8, mode="r", shape=shape)
 
     def maxsim(self, question: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
-        """How well each of ROWS matches each token of QUESTION (tokens, width) at best: cosines (rows, tokens)."""
+        """How well each of ROWS matches each token of QUESTION (tokens, width) at best: cosines (rows, tokens).
+
+        A row without token vectors has the mean of the others: it is neither better nor worse for that.
+        """
         asked = self._matrix.turn(question)
-        best = [self._best(asked, row) for row in rows]
-        return np.array(best, np.float32).reshape(len(rows), len(asked))
+        best = np.array([self._best(asked, row) for row in rows], np.float32).reshape(len(rows), len(asked))
+        known = np.array([self._offsets[row] < self._offsets[row + 1] for row in rows], np.bool_)
+        if known.any():
+            best[~known] = best[known].mean(axis=0)
+        return best
 
     def _best(self, asked: NDArray[np.float32], row: int) -> NDArray[np.float32]:
         tokens = self._tokens[self._offsets[row] : self._offsets[row + 1]].astype(np.float32)
