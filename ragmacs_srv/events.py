@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import Cancelled
 
@@ -18,6 +19,8 @@ class Progress:
     done: int
     total: int | None
     message: str = ""
+    rate: float = 0.0  # units a second, 0 while unknown
+    eta_s: float | None = None  # seconds that the rest takes at this rate
 
 
 Sink = Callable[[Progress], None]
@@ -25,6 +28,22 @@ Sink = Callable[[Progress], None]
 
 def ignore(progress: Progress) -> None:
     """The sink of a caller who does not want to know."""
+
+
+def timed(sink: Sink, clock: Callable[[], float] = time.monotonic) -> Sink:
+    """A sink that tells SINK everything, with the rate of the job since its first word and the time left."""
+    started: dict[str, tuple[float, int]] = {}
+
+    def tell(progress: Progress) -> None:
+        now = clock()
+        began, before = started.setdefault(progress.job, (now, progress.done))
+        if progress.done < before:  # the job begins again
+            began, before = started[progress.job] = (now, progress.done)
+        rate = (progress.done - before) / (now - began) if now > began else 0.0
+        left = None if progress.total is None or not rate else (progress.total - progress.done) / rate
+        sink(replace(progress, rate=rate, eta_s=left))
+
+    return tell
 
 
 class Cancel:

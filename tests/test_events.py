@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ragmacs_srv.errors import Cancelled
-from ragmacs_srv.events import Cancel
+from ragmacs_srv.events import Cancel, Progress, timed
 
 
 def test_check_raises_only_after_cancel() -> None:
@@ -39,3 +39,24 @@ def test_wait_ends_when_another_thread_cancels() -> None:
     threading.Timer(0.01, cancel.cancel).start()
     with pytest.raises(Cancelled):
         cancel.wait(60)
+
+
+def test_progress_tells_the_rate_and_the_time_left() -> None:
+    told: list[Progress] = []
+    seconds = iter([10.0, 12.0, 20.0, 30.0, 31.0])
+    sink = timed(told.append, clock=lambda: next(seconds))
+    for job, done, total in [
+        ("embed", 100, 400),
+        ("embed", 120, 400),
+        ("crawl", 0, None),
+        ("crawl", 5, None),
+        ("embed", 0, 9),
+    ]:
+        sink(Progress(job, done, total))
+    assert [(each.rate, each.eta_s) for each in told] == [
+        (0.0, None),
+        (10.0, 28.0),
+        (0.0, None),
+        (0.5, None),
+        (0.0, None),
+    ]
