@@ -77,6 +77,23 @@ def seal_cells(table: str, cells: Iterable[tuple[bytes | None, str]]) -> bytes:
     return digest.digest()
 
 
+def rest_lock(folder: Path) -> int:
+    """An open descriptor that keeps writers out of FOLDER, which need not be writable, until it is closed.
+
+    Raises Busy while one is at work.
+    """
+    path = folder / "lock"
+    with mapped(str(path)):
+        fd = os.open(path if path.exists() else folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = f"another process (pid {_pid(fd) or '?'}) is writing to {folder}"
+        os.close(fd)
+        raise Busy(message, hint="wait for it to end") from None
+    return fd
+
+
 def take_lock(folder: Path) -> int:
     """An open descriptor that holds the writer's lock until it is closed."""
     path = folder / "lock"
@@ -129,6 +146,21 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """PATH, which nobody writes to while this is open; raises IndexMismatch for another schema than ours."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version != len(MIGRATIONS):
+            message = f"crawl.db has schema {version}, this ragmacs reads {len(MIGRATIONS)} where it may not write"
+            raise IndexMismatch(message, hint="make the store writable, or upgrade ragmacs-srv")
     except BaseException:
         db.close()
         raise

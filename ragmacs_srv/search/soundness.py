@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ..errors import IndexCorrupt, IndexMismatch
+from ..errors import IndexCorrupt, IndexMismatch, StorageError
 from . import generation
 from .store import CRAWL_DB, Store, rebuild
 
@@ -18,10 +18,18 @@ def problems(folder: Path) -> list[str]:
     if not (folder / CRAWL_DB).exists():
         return list(generation.problems(folder))
     try:
-        with Store(folder) as store:
+        with _at_rest(folder) as store:
             return [*generation.problems(folder), *store.problems()]
     except (IndexCorrupt, IndexMismatch) as exc:
         return [*generation.problems(folder), exc.message]
+
+
+def _at_rest(folder: Path) -> Store:
+    """The store in FOLDER, which need not be writable."""
+    try:
+        return Store(folder)
+    except StorageError:
+        return Store(folder, readonly=True)
 
 
 def repair(folder: Path) -> list[str]:

@@ -22,7 +22,20 @@ from numpy.typing import NDArray
 
 from ..errors import IndexCorrupt
 from ..model import Block, Chunk, Page, Response, Section, Source
-from .database import REPAIR, TABLES, columns, connect, mapped, migrate, schema, seal, seal_cells, take_lock
+from .database import (
+    REPAIR,
+    TABLES,
+    columns,
+    connect,
+    connect_readonly,
+    mapped,
+    migrate,
+    rest_lock,
+    schema,
+    seal,
+    seal_cells,
+    take_lock,
+)
 from .tokens import Projection
 
 CRAWL_DB = "crawl.db"
@@ -72,16 +85,17 @@ class StoredPage:
 class Store:
     """The one writer of `crawl.db`. Every method that changes something is one transaction."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open FOLDER's store for writing, made if absent.
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+        """Open FOLDER's store for writing, made if absent; or READONLY, to look at one that nobody writes to.
 
         Raises Busy when another process holds it, IndexCorrupt or IndexMismatch when it cannot be used.
         """
         self.folder = folder
-        self._lock = take_lock(folder)
+        self._lock = rest_lock(folder) if readonly else take_lock(folder)
         try:
             with mapped():
-                self._db = _open(folder / CRAWL_DB)
+                path = folder / CRAWL_DB
+                self._db = connect_readonly(path) if readonly else _open(path)
         except BaseException:
             os.close(self._lock)
             raise

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ragmacs_srv.errors import Busy, IndexCorrupt, RagmacsError
+from ragmacs_srv.errors import Busy, IndexCorrupt, RagmacsError, StorageError
 from ragmacs_srv.search import generation, soundness
 from ragmacs_srv.search.database import TABLES
 from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT
@@ -78,6 +78,24 @@ def test_a_sound_store_is_left_alone(folder):
 def test_a_store_at_work_is_not_judged(folder):
     with Store(folder), pytest.raises(Busy):
         soundness.problems(folder)
+    with Store(folder), pytest.raises(Busy):
+        Store(folder, readonly=True)
+
+
+def test_a_store_that_may_not_be_written_to_is_judged_all_the_same(folder):
+    (folder / "lock").unlink()
+    (folder / "lock").mkdir()  # what even root cannot open for writing
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    assert soundness.problems(folder) == []
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+    change(folder, "UPDATE pages SET title = 'another'")
+    assert "pages is not what was written" in soundness.problems(folder)[0]
+
+
+def test_nothing_is_written_through_a_store_opened_to_be_read(folder):
+    with Store(folder, readonly=True) as store, pytest.raises(StorageError):
+        store.add_repeats("https://go.example", ["More"])
+    assert soundness.problems(folder) == []
 
 
 # Generations: every byte counts
