@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,16 +23,17 @@ from .answer.llm import Chat, OpenAIChat
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
 from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
-from .events import Cancel, Progress, Sink, ignore
+from .events import Cancel, Progress, Sink, ignore, timed
 from .ingest import handbook, sources
 from .ingest.address import check_allow, parse_mirror
 from .ingest.fetch import Fetcher
 from .ingest.urls import origin
 from .ingest.worker import Extractor
 from .model import Answer, Page, Source
-from .pipeline import Reader, Report
+from .pipeline import Growth, Named, Reader, Report
 from .search import generation, retrieve, soundness
-from .search.database import mapped, writer
+from .search.database import claimed, mapped, writer
+from .search.deadline import within
 from .search.embed import (
     Embedder,
     ModelFolder,
@@ -45,6 +50,11 @@ from .search.store import CRAWL_DB, Store
 from .settings import Settings, llm_key
 
 MAX_QUESTION = 4000  # characters
+SOON = 64  # chunks that are embedded in seconds: not worth a generation without their vectors
+ENOUGH = 0.9  # of the chunks have vectors, or words alone find more: MRR .46 with a third, .55 with 3/4, .59 without
+GROWN_CHUNKS, GROWN_VECTORS = 100, 256  # the least that makes a new generation worth its while
+
+PREPARE = "ragmacs model prepare"
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +66,11 @@ class App:
         self, settings: Settings, environ: Mapping[str, str], *, sink: Sink = ignore, cancel: Cancel | None = None
     ) -> None:
         self.settings = settings
-        self.sink = sink
+        self.sink = timed(sink)
         self.cancel = cancel or Cancel()
         self._environ = environ
         self._generation: Generation | None = None
+        self._asker: Embedder | None = None
 
     def __enter__(self) -> App:
         return self
@@ -85,7 +96,7 @@ class App:
 
     @cached_property
     def embedder(self) -> tuple[Embedder | None, str]:
-        """The embedder, or None with the reason why there is none."""
+        """What embeds pages, made ready first if need be, or None with the reason why there is none."""
         if self.settings.search.mode == "lexical":
             return None, ""
         try:
@@ -94,16 +105,79 @@ class App:
             return None, f"{exc.message}; run: {exc.hint}"
         return self._engine(model), ""
 
-    def _engine(self, model: ModelFolder) -> Embedder:
-        """What runs MODEL; both engines give the same vectors, so either may go on with the other's index."""
+    def _engine(self, model: ModelFolder, *, wait: bool = True) -> Embedder:
+        """What runs MODEL; both engines give the same vectors, so either may go on with the other's index.
+
+        Without WAIT it raises EmbedderMissing when the model must be exported first.
+        """
         settings = self.settings.embed
         if settings.engine == "onnx":
             try:
-                made = exported(model, self.settings.folders.exported, cancel=self.cancel)
+                made = exported(model, self.settings.folders.exported, cancel=self.cancel, wait=wait)
                 return OnnxEmbedder(model, made, threads=settings.threads)
             except Unexportable as exc:
                 log.warning("%s is run by torch, which starts slowly: %s", model.name, exc)
         return SentenceTransformerEmbedder(model, threads=settings.threads)
+
+    def asker(self, opened: Generation) -> tuple[Embedder | None, str]:
+        """What embeds a question to OPENED, or None with the reason why there is none; it keeps nobody waiting.
+
+        What is not ready is made ready by another process, for the questions to come.
+        """
+        if self.settings.search.mode == "lexical":
+            return None, ""
+        made = opened.manifest
+        try:
+            model = self.model
+            if made.vectors >= ENOUGH * made.chunks:
+                return self._prompt(model), ""
+        except EmbedderMissing as exc:
+            if exc.hint == PREPARE:
+                self._prepare_aside()
+                return None, f"{exc.message} ({PREPARE} waits for it)"
+            return None, f"{exc.message}; run: {exc.hint}"
+        if opened.folder.parent == self._handbook_store:
+            self._prepare_aside()
+            return None, f"the handbook is being embedded ({PREPARE} waits for it)"
+        return None, self._so_far(made)
+
+    def _prompt(self, model: ModelFolder) -> Embedder:
+        """What embeds questions; raises EmbedderMissing when that must be exported first."""
+        deadline = self.settings.search.deadline
+        if self._asker is None:
+            self._asker = self._engine(model, wait=deadline <= 0)
+            if isinstance(self._asker, OnnxEmbedder):
+                self._asker.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
+            if deadline > 0:
+                self._asker = within(self._asker, deadline)
+        return self._asker
+
+    def _so_far(self, made: Manifest) -> str:
+        """How much of a generation has no vectors yet, or ""."""
+        if not made.missing:
+            return ""
+        hint = " so far" if writer(self.settings.folders.store) else "; run: ragmacs reindex"
+        return f"vectors for {made.vectors:,} of {made.chunks:,} chunks{hint}"
+
+    def _prepare_aside(self) -> None:
+        """Start `prepare` in a process that outlives this one, unless one is at it."""
+        lock = claimed(self.settings.folders.cache / "prepare.lock")
+        if lock is None:
+            return
+        command = [sys.executable, "-m", str(__package__), *PREPARE.split()[1:], "--quiet"]
+        try:
+            subprocess.run(
+                ["sh", "-c", '"$@" &', "sh", *command],  # nobody's child: it is not ours to wait for
+                cwd=Path(__file__).parents[1],  # `-m` looks here first
+                env={**self._environ, "RAGMACS_SEARCH_MODE": "hybrid"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[lock],  # it holds the lock as long as it lives
+            )
+        finally:
+            os.close(lock)
 
     @cached_property
     def tokens(self) -> pipeline.TokenCounter:
@@ -143,33 +217,46 @@ class App:
             yield Reader(fetcher, extractor, self.tokens)
 
     def generation(self) -> Generation:
-        """What readers see now; the handbook where nothing was ever indexed."""
+        """What readers see now; the handbook while nothing is indexed."""
         folder = self.settings.folders.store
-        if self._generation is None:
-            self._generation = generation.current(folder)
-        if self._generation is None:
-            self._index_handbook()
+        if generation.newest(folder) is None:
+            folder = self._handbook_store
+            self._read_handbook(folder)
+        if self._generation is None or self._generation.folder != generation.newest(folder):
+            self.close()
             self._generation = generation.current(folder)
         if self._generation is None:
             raise NotIndexed(f"nothing is indexed in {folder}", hint="ragmacs crawl go-gc")
         return self._generation
 
-    def _index_handbook(self) -> None:
-        try:
-            self.crawl(handbook.source())
-        except Busy as exc:
-            message = f"nothing is indexed yet: {exc.message}"
-            raise NotIndexed(message, hint="ask again when the first crawl has ended") from exc
+    @cached_property
+    def _handbook_store(self) -> Path:
+        """Where the handbook that ships with us is indexed, apart: whoever writes to the store is not in its way."""
+        digest = hashlib.sha256()
+        for response in handbook.responses():
+            digest.update(response.body)
+        return self.settings.folders.handbook / digest.hexdigest()[:8]
+
+    def _read_handbook(self, folder: Path) -> None:
+        """Publish the handbook in FOLDER, if it is not there yet, without waiting for vectors."""
+        while generation.newest(folder) is None:
+            try:
+                with Store(folder) as store, self.reader() as reader:
+                    pipeline.crawl(store, reader, handbook.source(), cancel=self.cancel)
+                    pipeline.publish(store, reader, None, force=True)
+            except Busy:
+                self.cancel.wait(0.1)  # another process does just this: it takes a second
 
     # Reading
 
     def search(self, question: str, *, k: int = 0, collections: Sequence[str] = ()) -> Results:
         """The chunks that answer QUESTION best."""
-        embedder, reason = self.embedder
         question = checked_question(question)
+        opened = self.generation()
+        embedder, reason = self.asker(opened)
         k = k or self.settings.search.limit
         results = retrieve.search(
-            self.generation(),
+            opened,
             embedder,
             question,
             k=max(k, DEPTH) if self.judge else k,
@@ -177,14 +264,16 @@ class App:
             rerank=self.settings.search.rerank,
             reason=reason,
         )
+        if embedder:
+            results = replace(results, reason=results.reason or self._so_far(opened.manifest))
         return self.judge.best(question, results, k=k, cancel=self.cancel) if self.judge else results
 
     def ask(self, question: str, *, collections: Sequence[str] = ()) -> Iterator[str | Answer]:
         """The answer to QUESTION: pieces of text as they come, then the Answer."""
         question = checked_question(question)
-        embedder, reason = self.embedder
         settings = self.settings.answer
         opened = self.generation()
+        embedder, reason = self.asker(opened)
         pieces = answering.ask(
             opened,
             embedder,
@@ -197,12 +286,19 @@ class App:
             reason=reason,
             cancel=self.cancel,
         )
-        only_handbook = list(opened.manifest.collections) == [sources.HANDBOOK]
         for piece in pieces:
-            if isinstance(piece, Answer) and only_handbook:
-                note = "answered from the handbook that ships with ragmacs; for the real guide: ragmacs crawl go-gc"
-                piece = replace(piece, notes=(*piece.notes, note))
+            if isinstance(piece, Answer):
+                piece = replace(piece, notes=(*piece.notes, *self._notes(opened.manifest, piece)))
             yield piece
+
+    def _notes(self, made: Manifest, answer: Answer) -> Iterator[str]:
+        """What a reader should know of the generation that an answer was found in."""
+        if answer.mode == "hybrid" and (partly := self._so_far(made)):
+            yield partly
+        if answer.abstained and writer(self.settings.folders.store):
+            yield "pages are being read right now: ask again later"
+        if list(made.collections) == [sources.HANDBOOK]:
+            yield "answered from the handbook that ships with ragmacs; for the real guide: ragmacs crawl go-gc"
 
     def read(self, url: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Page:
         """One page, fetched and extracted, nothing stored."""
@@ -282,8 +378,28 @@ class App:
         with self.store() as store, self.reader(allow=allow, mirror=mirror) as reader:
             return self._crawl(store, reader, source, options)
 
-    def update(self, name: str) -> Report:
-        """Crawl a collection again, with the options it was last crawled with."""
+    def prepare(self) -> Manifest | None:
+        """Make ready what the first question would have to wait for: the model, and the handbook's vectors.
+
+        Returns what the handbook's index is then; None where other pages are indexed, or without a model.
+        """
+        embedder, reason = self.embedder
+        if embedder is None:
+            raise EmbedderMissing(reason or "search is lexical by configuration", hint="ragmacs model pull")
+        if generation.newest(self.settings.folders.store) is not None:
+            return None
+        folder = self._handbook_store
+        self._read_handbook(folder)
+        while (made := generation.newest_manifest(folder)) and made.missing:
+            try:
+                with Store(folder) as store, self.reader() as reader:
+                    self._publish(store, reader)
+            except Busy:
+                self.cancel.wait(0.1)  # another process does just this
+        return made
+
+    def update(self, name: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Report:
+        """Crawl a collection again, with the options it was last crawled with where none are given."""
         with self.store() as store:
             known = store.collection(name)
             if known is None:
@@ -291,6 +407,7 @@ class App:
             source, options = known
             if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
                 source = self.source(name)  # its file may have changed
+            options = {"allow": list(allow) or options["allow"], "mirror": list(mirror) or options["mirror"]}
             with self.reader(allow=options["allow"], mirror=options["mirror"]) as reader:
                 return self._crawl(store, reader, source, options)
 
@@ -347,6 +464,7 @@ class App:
             "pages": made.pages if made else 0,
             "chunks": made.chunks if made else 0,
             "model": made.model if made else "",
+            "vectors": made.vectors if made else 0,
             "writer": writer(self.settings.folders.store),
         }
         return {"index": index}
@@ -379,7 +497,11 @@ class App:
         except EmbedderMissing as exc:
             yield "model", False, f"{exc.message}; run: {exc.hint}"
         made = self.manifest()
-        found = f"{made.pages} pages, {made.chunks} chunks" if made else "none yet: the first question makes one"
+        found = (
+            f"{made.pages} pages, {made.chunks} chunks"
+            if made
+            else "none yet: questions are answered from the handbook"
+        )
         yield "index", True, found
         llm = self.settings.llm
         yield "llm", True, f"{llm.model} at {llm.base_url}" if llm.base_url else "none: answers are extracted"
@@ -387,43 +509,72 @@ class App:
         yield "go", go is not None, go or "not found; the Go tools need it"
 
     def _crawl(self, store: Store, reader: Reader, source: Source, options: dict[str, Any]) -> Report:
-        grown = _Growth(store, lambda: self._publish(store, reader))
-        report = pipeline.crawl(store, reader, source, options=options, sink=self.sink, cancel=self.cancel, grown=grown)
+        growth = Growth(lambda: self._show(store, reader), store.count()[1], GROWN_CHUNKS)
+        report = pipeline.crawl(
+            store,
+            reader,
+            source,
+            options=options,
+            sink=self.sink,
+            cancel=self.cancel,
+            grown=lambda: growth(store.count()[1]),
+        )
         sites = {origin(url) for url in source.seeds if url.startswith("http")}
         pipeline.drop_repeats(store, reader, sorted(sites))
         self._publish(store, reader)
         return report
 
     def _publish(self, store: Store, reader: Reader, *, force: bool = False) -> Manifest | None:
-        if not force and not store.urls() and self.manifest() is None:
+        """Embed what has no vector yet, and show readers all of STORE: its text at once, vectors as they come."""
+        if not force and not store.urls() and generation.newest(store.folder) is None:
             return None
-        embedder, _ = self.embedder
-        rerank = self.settings.search.rerank
         pipeline.rechunk(store, reader)
-        if embedder is not None:
-            try:
-                pipeline.embed(store, embedder, rerank=rerank, sink=self.sink, cancel=self.cancel)
-            except EmbedderMissing:
-                embedder = None
-        manifest = pipeline.publish(store, reader, embedder, rerank=rerank, force=force)
-        if manifest is not None:
-            self.close()  # the next reader opens the new one
-        return manifest
+        model = self._embed(store, reader) if self.settings.search.mode == "hybrid" else None
+        return self._show(store, reader, model, force=force)
+
+    def _embed(self, store: Store, reader: Reader) -> Named | None:
+        """Give every chunk its vectors and return whose they are; what is there can be searched meanwhile."""
+        rerank = self.settings.search.rerank
+        if pipeline.missing(store, self._indexed_by(store), rerank=rerank) > SOON:
+            self._show(store, reader)
+        embedder, _ = self.embedder
+        if embedder is None:
+            return None
+        made = generation.newest_manifest(store.folder)
+        published = made.vectors if made and made.model_key == embedder.key else 0
+        growth = Growth(lambda: self._show(store, reader, embedder), published, GROWN_VECTORS)
+        try:
+            pipeline.embed(store, embedder, rerank=rerank, sink=self.sink, cancel=self.cancel, grown=growth)
+        except EmbedderMissing as exc:
+            log.warning("no vectors are made: %s", exc.message)
+            return None
+        return embedder
+
+    def _show(
+        self, store: Store, reader: Reader, model: Named | None = None, *, force: bool = False
+    ) -> Manifest | None:
+        """Publish STORE as it is now, with the vectors of MODEL that there are."""
+        model = model or self._indexed_by(store)
+        return pipeline.publish(store, reader, model, rerank=self.settings.search.rerank, force=force)
+
+    def _indexed_by(self, store: Store) -> Named | None:
+        """Whose vectors are kept while no others are made: those that readers have, or else the model's."""
+        made = generation.newest_manifest(store.folder)
+        indexed = _Indexed(made.model, made.model_key) if made and made.model_key else None
+        if indexed and store.known_vectors(indexed.key):
+            return indexed
+        try:
+            return self.model
+        except EmbedderMissing:
+            return None
 
 
-class _Growth:
-    """Publishes during a long crawl, each time the corpus has grown by half and by a thousand chunks."""
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """The model that readers' vectors are of."""
 
-    def __init__(self, store: Store, publish: Callable[[], object]) -> None:
-        self._store = store
-        self._publish = publish
-        self._published = store.count()[1]
-
-    def __call__(self) -> None:
-        chunks = self._store.count()[1]
-        if chunks - self._published >= max(1000, self._published // 2):
-            self._publish()
-            self._published = chunks
+    name: str
+    key: str
 
 
 def checked_question(question: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -11,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -243,7 +245,7 @@ def search(
     ]
     terminal.print(found, "\n".join(lines) or "nothing found")
     if results.reason:
-        terminal.say(f"note: lexical search only: {results.reason}")
+        terminal.say(f"note: {'lexical search only: ' if results.mode == 'lexical' else ''}{results.reason}")
     for note in results.notes:
         terminal.say(f"note: {note}")
 
@@ -280,13 +282,16 @@ def crawl(
 def update(
     terminal: Terminal,
     collection: Annotated[str | None, typer.Argument(help="Default: all.")] = None,
+    allow: Allow = None,
+    mirror: Mirror = None,
     mode: Mode = None,
 ) -> int:
     """Crawl again: only what changed is read, what is gone for good is removed."""
     with terminal.app(search_mode=mode) as app:
         with app.store() as store:
             names = [collection] if collection else [each for each, _, _ in store.collections()]
-        return _report(terminal, [app.update(each) for each in names])
+        options = {"allow": _entries(allow), "mirror": _entries(mirror)}
+        return _report(terminal, [app.update(each, **options) for each in names])
 
 
 @command()
@@ -360,14 +365,24 @@ def status(terminal: Terminal) -> None:
     index = state["index"]
     lines = [
         f"store       {index['store']}",
-        f"generation  {index['generation'] or 'none yet: the first question indexes the handbook'}",
+        f"generation  {index['generation'] or 'none yet: questions are answered from the handbook'}",
         f"pages       {index['pages']}",
         f"chunks      {index['chunks']}",
-        f"vectors     {index['model'] or 'none'}",
+        f"vectors     {_vectors(index)}",
         *(f"            {name}: {_count(pages, 'page')}" for name, pages in index["collections"].items()),
         *([f"writing     pid {index['writer']}"] if index["writer"] else []),
     ]
     terminal.print(state, "\n".join(lines))
+
+
+def _vectors(index: Mapping[str, Any]) -> str:
+    if index["vectors"] < index["chunks"]:
+        return (
+            f"{index['model']}: {index['vectors']:,} of {_count(index['chunks'], 'chunk')}"
+            if index["model"]
+            else "none"
+        )
+    return index["model"] or "none"
 
 
 @command()
@@ -450,7 +465,8 @@ def evaluate(
     before = evaluation.read_run(baseline) if baseline else None
     file = questions.find(name)
     asked = questions.read(file)
-    with terminal.app(search_mode=mode, llm_base_url="" if answers else None) as app:  # no LLM but to re-rank
+    llm = "" if answers else None  # only to re-rank
+    with terminal.app(search_mode=mode, search_deadline=0.0, llm_base_url=llm) as app:
         if model and app.settings.search.mode == "lexical":
             raise InvalidParams("--compare needs vectors, the search is lexical", hint="add --mode hybrid")
         scope = collection or asked.collections
@@ -485,6 +501,17 @@ def pull(
             name, app.settings.folders.models, endpoint=endpoint, sink=terminal.sink, cancel=terminal.cancel
         )
     terminal.print({"model": name, "path": str(folder)}, f"{name} is in {folder}")
+
+
+@command(model_cli)
+def prepare(terminal: Terminal) -> None:
+    """Export the model and, where nothing else is indexed, embed the handbook: what a first question starts aside."""
+    with terminal.app() as app:
+        made = app.prepare()
+        name = app.model.name
+    vectors = made.vectors if made else 0
+    handbook = f"; {_count(vectors, 'chunk')} of the handbook have vectors" if made else ""
+    terminal.print({"model": name, "handbook_vectors": vectors}, f"{name} is ready{handbook}")
 
 
 @command(model_cli)
@@ -700,5 +727,18 @@ def _printable(text: str) -> str:
     return UNPRINTABLE.sub("", text)
 
 
+def run() -> None:
+    """`main`, as a process of its own: it does not wait for an embedder that nobody waits for any more."""
+    try:
+        main()
+    except SystemExit as exc:
+        if not any(thread.daemon for thread in threading.enumerate()):
+            raise
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(exc.code if isinstance(exc.code, int) else bool(exc.code))  # C++ threads do not survive Python's end
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -50,6 +50,10 @@ class Folders:
     def exported(self) -> Path:
         return self.cache / "onnx"
 
+    @property
+    def handbook(self) -> Path:
+        return self.cache / "handbook"
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
@@ -60,6 +64,7 @@ class SearchSettings:
     limit: int = 8  # results of `ragmacs search`
     llm_rerank: bool = False  # let the LLM put the best 20 sections in order; it is sent 400 characters of each
     llm_rerank_timeout: float = 8.0  # seconds; then the order stays as it is
+    deadline: float = 1.5  # seconds that a question waits for the embedding model; 0: until it is ready
 
 
 @dataclass(frozen=True, slots=True)

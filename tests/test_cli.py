@@ -342,6 +342,15 @@ def test_a_damaged_row_is_repaired_and_read_again(run: Cli, guide: Site, home: P
     assert "double" in run("ask", QUESTION).out
 
 
+def test_an_update_can_use_another_mirror_and_remembers_it(run: Cli, guide: Site) -> None:
+    with serve(demo_site.answer) as other:
+        mirror = f"https://go.dev={other.origin}"
+        assert run("update", "go.dev", "--mirror", mirror).code == 0
+        asked = len(other.asked)
+        assert run("update", "go.dev").code == 0
+        assert 0 < asked < len(other.asked)
+
+
 def test_a_second_writer_is_told_who_writes(run: Cli, ragmacs: Run, home: Path) -> None:
     with serve(lambda visit: visit.hang() if visit.path == "/slow" else demo_site.answer(visit)) as site:
         first = subprocess.Popen(
@@ -377,6 +386,21 @@ def test_output_into_a_closed_pipe_is_no_error(run: Cli, guide: Site) -> None:
     command = f"{sys.executable} -m ragmacs_srv.cli search heap --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+@pytest.mark.parametrize("module", ["typer", "ragmacs_srv.app"])
+def test_ctrl_c_while_loading_is_one_line(module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from ragmacs_srv.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ragmacs: cancelled\n")
 
 
 def test_help_lists_every_command(ragmacs: Run) -> None:

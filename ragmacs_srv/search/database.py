@@ -125,6 +125,19 @@ def _pid(fd: int) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def claimed(path: Path) -> int | None:
+    """An open descriptor that holds the lock PATH until it and its heirs are closed; None when another does."""
+    with mapped(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+    return fd
+
+
 def writer(folder: Path) -> int:
     """The pid of the process that is writing to the store in FOLDER, or 0."""
     try:

@@ -62,10 +62,11 @@ class Unexportable(Exception):
     """This model cannot be run by ONNX Runtime here; says why."""
 
 
-def exported(model: ModelFolder, folder: Path, *, cancel: Cancel | None = None) -> Path:
+def exported(model: ModelFolder, folder: Path, *, cancel: Cancel | None = None, wait: bool = True) -> Path:
     """The exported MODEL under FOLDER, made now if it is not there; raises Unexportable.
 
-    A model that cannot be exported is remembered, so that only the first try costs anything.
+    A model that cannot be exported is remembered, so that only the first try costs anything. Without WAIT
+    nothing is made: it raises EmbedderMissing instead.
     """
     out = folder.absolute() / f"{model.key}-{VERSION}"
     if _whole(out):
@@ -75,6 +76,8 @@ def exported(model: ModelFolder, folder: Path, *, cancel: Cancel | None = None) 
     refusal = _refusal(out)
     if refusal.is_file():
         raise Unexportable(f"{refusal.read_text('utf-8').strip()} (to try again, delete {refusal})")
+    if not wait:
+        raise EmbedderMissing(f"the model {model.name} is being prepared", hint="ragmacs model prepare")
     _run_child(model.path.absolute(), out, cancel or Cancel())
     if not _whole(out):
         raise Unexportable(f"the exported model in {out} is not whole")
