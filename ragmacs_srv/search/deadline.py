@@ -94,3 +94,6 @@ class PromptTokenEmbedder(PromptEmbedder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         return self._in_time(lambda: self._tokens.encode(texts, query=query), len(texts))
+
+    def spans(self, question: str) -> list[tuple[int, int]]:
+        return self._in_time(lambda: self._tokens.spans(question), 1)
