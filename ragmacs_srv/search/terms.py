@@ -75,12 +75,14 @@ def terms(text: str) -> list[str]:
 def content_spans(question: str) -> dict[str, tuple[int, int]]:
     """The words of QUESTION that carry its meaning, as written, each with where it first stands.
 
-    Identifiers and notations stay whole. Besides English stop words, those of the language that QUESTION
-    seems to be in are left out.
+    Identifiers and notations stay whole. Besides English stop words, those of the language that QUESTION seems
+    to be in are left out.
     """
-    found = {match.group(): match.span() for match in reversed([*CONTENT.finditer(question)])}
-    stop = max((STOP, *FOREIGN), key=lambda words: sum(word.lower() in words for word in found))
-    return {word: found[word] for word in reversed(found) if word.lower() not in stop and terms(word)}
+    spans: dict[str, tuple[int, int]] = {}
+    for match in CONTENT.finditer(question):
+        spans.setdefault(match.group(), match.span())
+    stop = max((STOP, *FOREIGN), key=lambda words: sum(word.lower() in words for word in spans))
+    return {word: span for word, span in spans.items() if word.lower() not in stop and terms(word)}
 
 
 def whole(word: str) -> str:

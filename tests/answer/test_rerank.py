@@ -14,6 +14,7 @@ from ragmacs_srv.answer.rerank import DEPTH, EXCERPT, Judge, order
 from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel
 from ragmacs_srv.model import Block, Chunk, Hit, Section
+from ragmacs_srv.search.confidence import Verdict
 from ragmacs_srv.search.retrieve import Results
 from tests.llm_server import PATIENCE, Act, Reply, delta, refuses, says, scripted
 
@@ -29,7 +30,7 @@ def hit(n: int, text: str = "") -> Hit:
 
 
 def results(*hits: Hit) -> Results:
-    return Results(hits, "hybrid", "", 1.0, (), 1)
+    return Results(hits, "hybrid", "", Verdict(1.0, True, ()), 1)
 
 
 FIVE = results(*map(hit, range(1, 6)))
