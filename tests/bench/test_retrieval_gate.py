@@ -19,9 +19,9 @@ import pytest
 # Two or three questions of 93 below what was measured; whoever gains much raises them.
 HANDBOOK = {
     "lexical": "hit@5=0.82,mrr@10=0.635,ndcg@10=0.695,facts<4000c=0.84,auroc=0.64",
-    "hybrid": "hit@5=0.895,mrr@10=0.74,ndcg@10=0.78,facts<4000c=0.895,auroc=0.64",
+    "hybrid": "hit@5=0.895,mrr@10=0.74,ndcg@10=0.78,facts<4000c=0.895,auroc=0.74",
 }
-ANSWERS = "cited=0.91,facts=0.67,all facts=0.64"
+ANSWERS = "cited=0.91,facts=0.74,all facts=0.70"
 
 BOUNDS = {
     "hybrid": {"hit@5": 0.86, "mrr@10": 0.69, "facts<4000c": 0.88},
