@@ -30,24 +30,27 @@ from .ingest.fetch import Fetcher
 from .ingest.urls import origin
 from .ingest.worker import Extractor
 from .model import Answer, Page, Source
-from .pipeline import Growth, Named, Reader, Report
+from .pipeline import Growth, Reader, Report
 from .search import generation, retrieve, soundness
 from .search.database import claimed, mapped, writer
 from .search.deadline import within
 from .search.embed import (
     Embedder,
     ModelFolder,
+    Named,
     OnnxEmbedder,
+    OpenVinoEmbedder,
     SentenceTransformerEmbedder,
     Tokens,
     Words,
     find_model,
+    space,
 )
 from .search.export import Unexportable, exported
 from .search.generation import Generation, Manifest
 from .search.retrieve import Results
 from .search.store import CRAWL_DB, Store
-from .settings import Settings, llm_key
+from .settings import Settings, api_key, llm_key
 
 MAX_QUESTION = 4000  # characters
 SOON = 64  # chunks that are embedded in seconds: not worth a generation without their vectors
@@ -100,24 +103,43 @@ class App:
         if self.settings.search.mode == "lexical":
             return None, ""
         try:
-            model = self.model
+            return self._engine(), ""
         except EmbedderMissing as exc:
             return None, f"{exc.message}; run: {exc.hint}"
-        return self._engine(model), ""
 
-    def _engine(self, model: ModelFolder, *, wait: bool = True) -> Embedder:
-        """What runs MODEL; both engines give the same vectors, so either may go on with the other's index.
+    def _engine(self, *, wait: bool = True) -> Embedder:
+        """What the settings say gives vectors; an engine of another numeric class never takes its place.
 
-        Without WAIT it raises EmbedderMissing when the model must be exported first.
+        Raises EmbedderMissing where it cannot run, SettingsError where it could not anywhere. Without WAIT it
+        raises EmbedderMissing, too, when the model must be exported first.
         """
         settings = self.settings.embed
-        if settings.engine == "onnx":
-            try:
-                made = exported(model, self.settings.folders.exported, cancel=self.cancel, wait=wait)
-                return OnnxEmbedder(model, made, threads=settings.threads)
-            except Unexportable as exc:
-                log.warning("%s is run by torch, which starts slowly: %s", model.name, exc)
+        if settings.engine == "endpoint":
+            return self._endpoint()
+        model = self.model
+        if settings.engine == "torch":
+            return SentenceTransformerEmbedder(model, threads=settings.threads)
+        engine = OpenVinoEmbedder if settings.engine == "openvino-bf16" else OnnxEmbedder
+        try:
+            made = exported(model, self.settings.folders.exported, cancel=self.cancel, wait=wait)
+            return engine(model, made, threads=settings.threads)
+        except Unexportable as exc:
+            if engine.numeric != "exact":
+                hint = 'ragmacs reindex, with [embed] engine = "torch"'
+                raise EmbedderMissing(f"OpenVINO cannot run {model.name}: {exc}", hint=hint) from exc
+            log.warning("%s is run by torch, which starts slowly: %s", model.name, exc)
         return SentenceTransformerEmbedder(model, threads=settings.threads)
+
+    def _endpoint(self) -> Embedder:
+        from .search.remote import EndpointEmbedder  # httpx: only who asks a server pays for it
+
+        settings = self.settings.embed
+        if not settings.base_url:
+            hint = "set [embed] base_url, for example to http://127.0.0.1:11434/v1"
+            raise SettingsError('[embed] engine is "endpoint", but it names no server', hint=hint)
+        key = api_key("embed", settings.key_command, self._environ)
+        ca_file = self.settings.network.ca_file
+        return EndpointEmbedder(settings.base_url, settings.model, key=key, ca_file=ca_file, cancel=self.cancel)
 
     def asker(self, opened: Generation) -> tuple[Embedder | None, str]:
         """What embeds a question to OPENED, or None with the reason why there is none; it keeps nobody waiting.
@@ -128,9 +150,10 @@ class App:
             return None, ""
         made = opened.manifest
         try:
-            model = self.model
+            if self.settings.embed.engine != "endpoint":
+                _ = self.model  # raises where there is none
             if made.vectors >= ENOUGH * made.chunks:
-                return self._prompt(model), ""
+                return self._prompt(), ""
         except EmbedderMissing as exc:
             if exc.hint == PREPARE:
                 self._prepare_aside()
@@ -141,12 +164,12 @@ class App:
             return None, f"the handbook is being embedded ({PREPARE} waits for it)"
         return None, self._so_far(made)
 
-    def _prompt(self, model: ModelFolder) -> Embedder:
+    def _prompt(self) -> Embedder:
         """What embeds questions; raises EmbedderMissing when that must be exported first."""
         deadline = self.settings.search.deadline
         if self._asker is None:
-            self._asker = self._engine(model, wait=deadline <= 0)
-            if isinstance(self._asker, OnnxEmbedder):
+            self._asker = self._engine(wait=deadline <= 0)
+            if isinstance(self._asker, OnnxEmbedder | OpenVinoEmbedder):
                 self._asker.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
             if deadline > 0:
                 self._asker = within(self._asker, deadline)
@@ -492,10 +515,7 @@ class App:
             yield f"{what} folder", True, f"{path} ({_size(path)})"
         free = shutil.disk_usage(_existing(where.data)).free
         yield "disk", free > 500 * 2**20, f"{free / 2**30:.1f} GiB free"
-        try:
-            yield "model", True, f"{self.model.name}, {self.model.origin}: {self.model.path}"
-        except EmbedderMissing as exc:
-            yield "model", False, f"{exc.message}; run: {exc.hint}"
+        yield "model", *self._diagnosed_model()
         made = self.manifest()
         found = (
             f"{made.pages} pages, {made.chunks} chunks"
@@ -507,6 +527,16 @@ class App:
         yield "llm", True, f"{llm.model} at {llm.base_url}" if llm.base_url else "none: answers are extracted"
         go = shutil.which("go", path=self._environ.get("PATH"))
         yield "go", go is not None, go or "not found; the Go tools need it"
+
+    def _diagnosed_model(self) -> tuple[bool, str]:
+        settings = self.settings.embed
+        if settings.engine == "endpoint":
+            server = settings.base_url or "no server: set [embed] base_url"
+            return bool(settings.base_url), f"{settings.model} at {server}"
+        try:
+            return True, f"{self.model.name}, {self.model.origin}: {self.model.path}"
+        except EmbedderMissing as exc:
+            return False, f"{exc.message}; run: {exc.hint}"
 
     def _crawl(self, store: Store, reader: Reader, source: Source, options: dict[str, Any]) -> Report:
         growth = Growth(lambda: self._show(store, reader), store.count()[1], GROWN_CHUNKS)
@@ -537,11 +567,12 @@ class App:
         rerank = self.settings.search.rerank
         if pipeline.missing(store, self._indexed_by(store), rerank=rerank) > SOON:
             self._show(store, reader)
-        embedder, _ = self.embedder
+        embedder, reason = self.embedder
         if embedder is None:
+            log.warning("no vectors are made: %s", reason)
             return None
         made = generation.newest_manifest(store.folder)
-        published = made.vectors if made and made.model_key == embedder.key else 0
+        published = made.vectors if made and (made.model_key, made.numeric) == (embedder.key, embedder.numeric) else 0
         growth = Growth(lambda: self._show(store, reader, embedder), published, GROWN_VECTORS)
         try:
             pipeline.embed(store, embedder, rerank=rerank, sink=self.sink, cancel=self.cancel, grown=growth)
@@ -560,11 +591,13 @@ class App:
     def _indexed_by(self, store: Store) -> Named | None:
         """Whose vectors are kept while no others are made: those that readers have, or else the model's."""
         made = generation.newest_manifest(store.folder)
-        indexed = _Indexed(made.model, made.model_key) if made and made.model_key else None
-        if indexed and store.known_vectors(indexed.key):
+        indexed = _Indexed(made.model, made.model_key, made.numeric) if made and made.model_key else None
+        if indexed and store.known_vectors(space(indexed)):
             return indexed
+        engine = self.settings.embed.engine
         try:
-            return self.model
+            numeric = "bf16" if engine == "openvino-bf16" else "exact"
+            return None if engine == "endpoint" else _Indexed(self.model.name, self.model.key, numeric)
         except EmbedderMissing:
             return None
 
@@ -575,6 +608,7 @@ class _Indexed:
 
     name: str
     key: str
+    numeric: str
 
 
 def checked_question(question: str) -> str:

@@ -107,7 +107,7 @@ class IndexCorrupt(SearchError):
 
 
 class EmbedderMissing(SearchError):
-    """The embedding model is not on this machine, or is not what it claims to be."""
+    """The embedding model is not on this machine, is not what it claims to be, or its server gives no vectors."""
 
     code = -32014
 

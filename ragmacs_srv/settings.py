@@ -1,7 +1,7 @@
 """Configuration from four places, later ones winning: defaults, TOML, environment, flags.
 
 Names map one to one: `[llm] model` is `RAGMACS_LLM_MODEL` is the flag key `llm.model`. An unknown name is
-an error that offers the nearest known one. Secrets are never settings: see `llm_key`. Nothing here writes.
+an error that offers the nearest known one. Secrets are never settings: see `api_key`. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from .errors import SettingsError
 
-NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_DEBUG"}
+NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS_DEBUG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,13 @@ class SearchSettings:
 class EmbedSettings:
     """Which model turns text into vectors."""
 
-    model: str = "all-MiniLM-L6-v2"  # its name on the hub; looked for on this machine only
+    model: str = "all-MiniLM-L6-v2"  # its name on the hub, looked for on this machine only; or what the server calls it
     path: str = ""  # a sentence-transformers folder; wins over `model`
-    engine: Literal["onnx", "torch"] = "onnx"  # torch is the reference: the same vectors, seconds to start
+    # torch is the reference: the same vectors as onnx, seconds to start. See `search.embed` for the others.
+    engine: Literal["onnx", "torch", "openvino-bf16", "endpoint"] = "onnx"
     threads: int = 0  # 0: as many as there are cores
+    base_url: str = ""  # of the engine "endpoint": an OpenAI-compatible server, http://127.0.0.1:11434/v1
+    key_command: str = ""  # prints that server's API key; RAGMACS_EMBED_KEY wins
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +173,20 @@ def folders(environ: Mapping[str, str]) -> Folders:
 
 
 def llm_key(llm: LLMSettings, environ: Mapping[str, str]) -> str:
-    """The API key: RAGMACS_LLM_KEY, else what `key_command` prints, else none."""
-    if key := environ.get("RAGMACS_LLM_KEY"):
+    """The API key of the server that writes answers, or ""."""
+    return api_key("llm", llm.key_command, environ)
+
+
+def api_key(section: str, command: str, environ: Mapping[str, str]) -> str:
+    """The API key of the server in SECTION: RAGMACS_(SECTION)_KEY, else what COMMAND prints, else none."""
+    if key := environ.get(f"RAGMACS_{section.upper()}_KEY"):
         return key
-    if not llm.key_command:
+    if not command:
         return ""
     try:
-        done = subprocess.run(shlex.split(llm.key_command), capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30, check=True)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        raise SettingsError(f"[llm] key_command failed: {type(exc).__name__}", hint="run it in a shell") from exc
+        raise SettingsError(f"[{section}] key_command failed: {type(exc).__name__}", hint="run it in a shell") from exc
     return done.stdout.strip()
 
 
@@ -236,7 +244,9 @@ def _known(key: str, origin: str) -> str:
     if key in _types():
         return key
     if key.rpartition(".")[2] in {"key", "api_key", "token", "password"}:
-        raise SettingsError(f"{origin}: {key} looks like a secret", hint="set RAGMACS_LLM_KEY or [llm] key_command")
+        section = "embed" if key.startswith("embed.") else "llm"
+        hint = f"set RAGMACS_{section.upper()}_KEY or [{section}] key_command"
+        raise SettingsError(f"{origin}: {key} looks like a secret", hint=hint)
     raise SettingsError(f"{origin}: unknown key {key}", hint=nearest(key, list(_types())))
 
 

@@ -16,6 +16,8 @@ from ragmacs_srv.search.terms import terms
 class HashEmbedder:
     """Texts that share terms point the same way; `calls` counts batches, `texts` what was in them."""
 
+    numeric = "exact"  # a test may say otherwise
+
     def __init__(self, dim: int = 16, name: str = "hash") -> None:
         self.name = name
         self.dim = dim

