@@ -24,7 +24,7 @@ from .ingest.urls import origin
 from .ingest.worker import Extractor
 from .model import Chunk, Page, Response, Section, Source
 from .search import generation
-from .search.embed import Embedder, Encoded, TokenEmbedder
+from .search.embed import Embedder, Named, TokenEmbedder, space
 from .search.generation import Dense, Late, Manifest
 from .search.store import Receipt, Store, passage_hash
 from .search.tokens import SAMPLE, Projection, train
@@ -42,15 +42,6 @@ class TokenCounter(Protocol):
     limit: int
 
     def count(self, text: str) -> int: ...
-
-
-class Named(Protocol):
-    """What tells the vectors of one model from those of another: an Embedder, or its folder."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -332,21 +323,25 @@ def embed(
     """Give every chunk in STORE a vector of EMBEDDER's; returns how many were missing.
 
     With RERANK its tokens get theirs in the same pass, where EMBEDDER can tell them. Each batch is committed,
-    so that a kill costs one batch, or the sample that a new projection is trained on; GROWN is then told how many
-    there are. Vectors nothing needs any more are dropped.
+    so that a kill costs one batch, or the tokens of the sample that a new projection is trained on; GROWN is then
+    told how many there are. Vectors nothing needs any more are dropped.
     """
     cancel = cancel or Cancel()
+    kept = space(embedder)
     wanted = {passage_hash(each): each.passage for each in _chunks(store)}
-    known = store.known_vectors(embedder.key)
+    known = store.known_vectors(kept)
     if known - wanted.keys():
-        store.drop_vectors(embedder.key, keep=set(wanted))
+        store.drop_vectors(kept, keep=set(wanted))
+    if known and wanted.keys() - known and store.dim(kept) != embedder.dim:  # a server's model of the same name
+        store.drop_vectors(kept, keep=set())
+        known = set()
     step, done = partial(_embed_batch, store, embedder), 0
     if rerank and wanted and isinstance(embedder, TokenEmbedder):
-        projection = store.projection(embedder.key)
+        projection = store.projection(kept)
         if projection is None or projection.outgrown(len(wanted)):
-            projection, done = _train(store, embedder, wanted, cancel)
+            projection, done = _train(store, kept, embedder, wanted, sink, cancel)
         step = partial(_encode_batch, store, embedder, projection)
-        known = store.known_vectors(embedder.key) & store.known_tokens(projection)
+        known = store.known_vectors(kept) & store.known_tokens(projection)
     missing = [item for item in wanted.items() if item[0] not in known]
     total = done + len(missing)
     for batch in _alike(missing):
@@ -364,34 +359,37 @@ _Batch = Sequence[tuple[str, str]]  # passage hashes with their passages
 
 
 def _embed_batch(store: Store, embedder: Embedder, batch: _Batch) -> None:
-    store.put_vectors(embedder.key, [key for key, _ in batch], embedder.embed([text for _, text in batch]))
+    store.put_vectors(space(embedder), [key for key, _ in batch], embedder.embed([text for _, text in batch]))
 
 
 def _encode_batch(store: Store, embedder: TokenEmbedder, projection: Projection, batch: _Batch) -> None:
-    _put_encoded(store, projection, batch, embedder.encode([text for _, text in batch]))
-
-
-def _put_encoded(store: Store, projection: Projection, batch: _Batch, encoded: Encoded) -> None:
     keys = [key for key, _ in batch]
+    encoded = embedder.encode([text for _, text in batch])
     store.put_vectors(projection.model, keys, encoded.vectors)
     store.put_tokens(projection, keys, encoded.tokens)
 
 
-def _train(store: Store, embedder: TokenEmbedder, wanted: Mapping[str, str], cancel: Cancel) -> tuple[Projection, int]:
+def _train(
+    store: Store, kept: str, embedder: TokenEmbedder, wanted: Mapping[str, str], sink: Sink, cancel: Cancel
+) -> tuple[Projection, int]:
     """A projection for what is WANTED, kept, and how many passages were encoded for it; those are kept too."""
-    sample: list[tuple[_Batch, Encoded]] = []
-    tokens = 0
+    sample: list[tuple[list[str], list[NDArray[np.float32]]]] = []
+    done = tokens = 0
     for batch in _windows(sorted(wanted.items()), EMBED_BATCH):  # in the order of their hashes: any passages
         cancel.check()
-        sample.append((batch, embedder.encode([text for _, text in batch])))
-        tokens += sum(map(len, sample[-1][1].tokens))
+        sink(Progress("embed", done, len(wanted), "chunks"))
+        keys, encoded = [key for key, _ in batch], embedder.encode([text for _, text in batch])
+        store.put_vectors(kept, keys, encoded.vectors)
+        sample.append((keys, encoded.tokens))
+        done += len(batch)
+        tokens += sum(map(len, encoded.tokens))
         if tokens >= SAMPLE:
             break
-    made = train(embedder.key, [each for _, part in sample for each in part.tokens], passages=len(wanted))
+    made = train(kept, [each for _, part in sample for each in part], passages=len(wanted))
     store.put_projection(made)
-    for batch, encoded in sample:
-        _put_encoded(store, made, batch, encoded)
-    return made, sum(len(batch) for batch, _ in sample)
+    for keys, part in sample:
+        store.put_tokens(made, keys, part)
+    return made, done
 
 
 def _alike(items: _Batch) -> Iterator[_Batch]:
@@ -410,11 +408,12 @@ def publish(
     dense, late = _dense(store, model), _late(store, model) if rerank else None
     revision = store.revision()
     newest = generation.newest_manifest(store.folder)
-    made_from = (revision, dense.key if dense else "", late.projection.key if late else "", reader.recipe)
+    vectors = (dense.key, dense.numeric) if dense else ("", "exact")
+    made_from = (revision, *vectors, late.projection.key if late else "", reader.recipe)
     if (
         newest
         and not force
-        and made_from == (newest.revision, newest.model_key, newest.projection, newest.chunker)
+        and made_from == _made_from(newest)
         and newest.missing in {0, missing(store, model, rerank=rerank) if newest.missing else 0}
     ):
         generation.prune(store.folder)  # what a killed run left
@@ -425,18 +424,25 @@ def publish(
     )
 
 
+def _made_from(made: Manifest) -> tuple[str, ...]:
+    return made.revision, made.model_key, made.numeric, made.projection, made.chunker
+
+
 def _dense(store: Store, model: Named | None) -> Dense | None:
     """The vectors of MODEL that STORE has, or None."""
-    known = store.known_vectors(model.key) if model else set()
-    if model is None or not known:
+    if model is None:
         return None
-    (first,) = store.vectors(model.key, [next(iter(known))])
-    return Dense(model.name, model.key, len(first), known, lambda passages: store.vectors(model.key, passages))
+    kept = space(model)
+    known = store.known_vectors(kept)
+    if not known:
+        return None
+    rows = partial(store.vectors, kept)
+    return Dense(model.name, model.key, store.dim(kept), known, rows, model.numeric)
 
 
 def _late(store: Store, model: Named | None) -> Late | None:
     """The token vectors of MODEL that STORE has, or None."""
-    projection = store.projection(model.key) if model else None
+    projection = store.projection(space(model)) if model else None
     if projection is None:
         return None
     known = store.known_tokens(projection)

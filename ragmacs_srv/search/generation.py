@@ -68,7 +68,7 @@ class Manifest:
     files: dict[str, str]  # name to SHA-256
     model: str = ""  # a name for people; "" without vectors
     model_key: str = ""
-    numeric: str = "exact"  # engines whose vectors agree to the last digits may share an index
+    numeric: str = "exact"  # the class of the engine, see `embed.Embedder`; those of one class may share an index
     dim: int = 0
     projection: str = ""  # what made the token vectors small; "" without them
     missing: int = 0  # chunks that lack their vector, or those of their tokens
@@ -89,6 +89,7 @@ class Dense:
     dim: int
     known: Collection[str]
     rows: Callable[[Sequence[str]], Iterator[NDArray[np.float32]]]
+    numeric: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,11 +339,12 @@ def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: 
     held = [n for n, each in enumerate(passages) if dense and each in dense.known]
     if not held:
         dense = late = None
+    model: dict[str, Any] = {}
     if dense is not None:
+        model = {"model": dense.model, "model_key": dense.key, "numeric": dense.numeric, "dim": dense.dim}
         vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows([passages[n] for n in held])))
         if len(held) < len(passages):
             np.save(aside / ROWS, np.array(held, np.int64))
-    model: dict[str, Any] = {"model": dense.model, "model_key": dense.key, "dim": dense.dim} if dense else {}
     if late is not None:
         model["projection"] = late.projection.key
         with mapped(str(aside)):

@@ -221,4 +221,13 @@ def _mismatch(generation: Generation, embedder: Embedder) -> str:
         return "the index holds no vectors yet; run: ragmacs reindex"
     if made.model_key != embedder.key:
         return f"the index was made with {made.model} {made.model_key}, not {embedder.key}; run: ragmacs reindex"
+    if made.numeric != embedder.numeric:
+        classes = f"{made.numeric} vectors, not {embedder.numeric} ones as [embed] engine gives"
+        return f"the index holds {classes}; run: ragmacs reindex"
+    try:
+        dim = embedder.dim  # that of a server is known when it has answered
+    except RagmacsError as exc:
+        return exc.message
+    if made.dim != dim:
+        return f"{embedder.name} gives vectors of {dim} numbers now, the index holds {made.dim}; run: ragmacs reindex"
     return ""

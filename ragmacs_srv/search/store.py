@@ -299,31 +299,36 @@ class Store:
             for text in texts:
                 self._insert("repeats", (origin, text))
 
-    # Vectors
+    # Vectors, each kept under its space: see `embed.space`
 
-    def known_vectors(self, model: str) -> set[str]:
-        """The passage hashes that have a vector of MODEL."""
-        return {row[0] for row in self._select("SELECT passage FROM vectors WHERE model = ?", model)}
+    def known_vectors(self, space: str) -> set[str]:
+        """The passage hashes that have a vector of SPACE."""
+        return {row[0] for row in self._select("SELECT passage FROM vectors WHERE model = ?", space)}
 
-    def put_vectors(self, model: str, passages: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def dim(self, space: str) -> int:
+        """How many numbers the vectors of SPACE have, 0 where there are none."""
+        sizes = self._select("SELECT length(vector) FROM vectors WHERE model = ? LIMIT 1", space)
+        return next((int(row[0]) // 4 for row in sizes), 0)
+
+    def put_vectors(self, space: str, passages: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Keep one float32 row of VECTORS per passage hash; committed at once, so that a kill costs one batch."""
         with self._transaction():
             for passage, vector in zip(passages, vectors, strict=True):
-                self._insert("vectors", (model, passage, vector.astype("<f4").tobytes()))
+                self._insert("vectors", (space, passage, vector.astype("<f4").tobytes()))
 
-    def vectors(self, model: str, passages: Iterable[str]) -> Iterator[NDArray[np.float32]]:
-        """The vector of MODEL for each passage hash, in that order; raises IndexCorrupt for one that is not known."""
+    def vectors(self, space: str, passages: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """The vector of SPACE for each passage hash, in that order; raises IndexCorrupt for one that is not known."""
         for passage in passages:
-            row = next(self._rows("vectors", "model = ? AND passage = ?", model, passage), None)
+            row = next(self._rows("vectors", "model = ? AND passage = ?", space, passage), None)
             if row is None:
                 raise IndexCorrupt(f"crawl.db: the vector of passage {passage} is missing", hint="ragmacs reindex")
             yield np.frombuffer(row["vector"], "<f4")
 
-    def drop_vectors(self, model: str, *, keep: set[str]) -> None:
-        """Forget the vectors of MODEL, its tokens' too, whose passage is not in KEEP, and all those of other models."""
+    def drop_vectors(self, space: str, *, keep: set[str]) -> None:
+        """Forget the vectors of SPACE, its tokens' too, whose passage is not in KEEP, and all those of other spaces."""
         with self._transaction():
             for table in ("vectors", "projections"):
-                self._execute(f"DELETE FROM {table} WHERE model != ?", model)
+                self._execute(f"DELETE FROM {table} WHERE model != ?", space)
             self._execute("DELETE FROM tokens WHERE projection NOT IN (SELECT key FROM projections)")
             for table in ("vectors", "tokens"):
                 known = {row[0] for row in self._select(f"SELECT passage FROM {table}")}
@@ -332,15 +337,15 @@ class Store:
 
     # Token vectors
 
-    def projection(self, model: str) -> Projection | None:
-        """How the token vectors of MODEL are made small here, or None while nothing was trained."""
-        for row in self._rows("projections", "model = ?", model):
+    def projection(self, space: str) -> Projection | None:
+        """How the token vectors of SPACE are made small here, or None while nothing was trained."""
+        for row in self._rows("projections", "model = ?", space):
             matrix = np.frombuffer(row["matrix"], "<f4").reshape(-1, row["dim"])
-            return Projection(model, matrix, row["tokens"], row["passages"])
+            return Projection(space, matrix, row["tokens"], row["passages"])
         return None
 
     def put_projection(self, made: Projection) -> None:
-        """Keep a projection in place of the model's last one, whose token vectors go with it."""
+        """Keep a projection in place of the space's last one, whose token vectors go with it."""
         matrix = made.matrix.astype("<f4").tobytes()
         with self._transaction():
             self._insert("projections", (made.model, made.key, made.dim, made.tokens, made.passages, matrix))
