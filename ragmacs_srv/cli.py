@@ -497,8 +497,15 @@ def pull(
     from .search import remote
 
     with terminal.app() as app:
+        network = app.settings.network
         folder = remote.pull(
-            name, app.settings.folders.models, endpoint=endpoint, sink=terminal.sink, cancel=terminal.cancel
+            name,
+            app.settings.folders.models,
+            endpoint=endpoint,
+            proxy=network.proxy,
+            ca_file=network.ca_file,
+            sink=terminal.sink,
+            cancel=terminal.cancel,
         )
     terminal.print({"model": name, "path": str(folder)}, f"{name} is in {folder}")
 
@@ -518,6 +525,10 @@ def prepare(terminal: Terminal) -> None:
 def show(terminal: Terminal) -> None:
     """Show which model embeds, and where it was found."""
     with terminal.app() as app:
+        if app.settings.embed.engine == "endpoint":
+            embed = app.settings.embed
+            terminal.print({"model": embed.model, "server": embed.base_url}, f"{embed.model} at {embed.base_url}")
+            return
         found = app.model
     shape = {"model": found.name, "path": str(found.path), "origin": found.origin, "key": found.key}
     terminal.print(shape, f"{found.name} ({found.origin}): {found.path}")

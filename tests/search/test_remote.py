@@ -1,12 +1,15 @@
 import json
+import ssl
+import subprocess
 
 import pytest
 
-from ragmacs_srv.errors import Cancelled, EmbedderMissing, FetchError, InvalidParams, StorageError
+from ragmacs_srv.errors import Cancelled, EmbedderMissing, FetchError, InvalidParams, SettingsError, StorageError
 from ragmacs_srv.events import Cancel
 from ragmacs_srv.search import remote
 from ragmacs_srv.search.embed import DEFAULT_MODEL, PINNED, find_model
 from ragmacs_srv.settings import EmbedSettings
+from tests.llm_server import json_reply, scripted
 from tests.search import library
 from tests.servers import Answer, Visit, serve
 
@@ -215,3 +218,87 @@ def test_the_default_model_must_be_upstreams(tmp_path):
         remote.pull(DEFAULT_MODEL, tmp_path, endpoint=site.origin)
     assert "--endpoint" in error.value.hint
     assert contents(tmp_path) == {}
+
+
+# What the configuration says under [network]
+
+
+def certificate(folder):
+    """A certificate for this machine that is its own authority: (certificate file, server context)."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, *names, "-days", "2", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return str(cert), context
+
+
+def test_a_model_is_pulled_by_way_of_the_configured_proxy(run, home, monkeypatch):
+    routes = hub()
+    with serve(lambda visit: routes[visit.path.removeprefix("http://hub.example")]) as proxy:
+        monkeypatch.setenv("RAGMACS_NETWORK_PROXY", proxy.origin)
+        done = run("model", "pull", "acme/small", "--endpoint", "http://hub.example")
+        assert done.code == 0, done.err
+        assert {request.headers["host"] for request in proxy.requests} == {"hub.example"}
+    assert contents(home / "models" / "acme" / "small") == MODEL
+
+
+@pytest.mark.parametrize("proxy", ["nowhere", "ftp://proxy.example:1", "http://[::1"])
+def test_a_proxy_that_cannot_be_meant_is_refused(tmp_path, proxy):
+    with pytest.raises(SettingsError, match="proxy") as error:
+        remote.pull("acme/small", tmp_path, endpoint="http://hub.example", proxy=proxy)
+    assert "[network]" in error.value.hint
+
+
+def test_the_configured_authority_is_trusted_and_no_other(run, home, tmp_path, monkeypatch):
+    ca_file, tls = certificate(tmp_path)
+    with serve(hub(), tls=tls) as site:
+        endpoint = site.origin.replace("http:", "https:")
+        refused = run("model", "pull", "acme/small", "--endpoint", endpoint)
+        assert refused.code == FetchError.exit_code and "certificate" in refused.err
+        monkeypatch.setenv("RAGMACS_NETWORK_CA_FILE", ca_file)
+        assert run("model", "pull", "acme/small", "--endpoint", endpoint).code == 0
+    assert contents(home / "models" / "acme" / "small") == MODEL
+
+
+def test_a_server_that_embeds_may_have_a_certificate_of_a_private_authority(tmp_path):
+    ca_file, tls = certificate(tmp_path)
+    rows = json_reply({"data": [{"index": 0, "embedding": [1, 0]}]})
+    with scripted(rows, tls=tls) as server:
+        assert remote.EndpointEmbedder(server.url, "m", ca_file=ca_file).embed(["x"]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"], ids=["absent", "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(tmp_path, text):
+    path = tmp_path / "ca.pem"
+    if text:
+        path.write_text(text)
+    with pytest.raises(SettingsError, match=r"ca\.pem"):
+        remote.pull("acme/small", tmp_path, endpoint="https://127.0.0.1:1", ca_file=str(path))
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_model_that_would_not_be_found_is_not_pulled(tmp_path, missing):
+    files = {name: body for name, body in MODEL.items() if name != missing}
+    with serve(hub(files)) as site, pytest.raises(InvalidParams, match=f"has no {missing}"):
+        remote.pull("acme/small", tmp_path, endpoint=site.origin)
+    assert contents(tmp_path) == {}
+
+
+def test_weights_in_parts_are_pulled_whole(tmp_path):
+    parts = {"model.safetensors.index.json": b"{}", "model-00001-of-00002.safetensors": b"1"}
+    parts |= {"model-00002-of-00002.safetensors": b"2", "1_Dense/model.safetensors": b"3"}
+    files = {name: body for name, body in MODEL.items() if name != "model.safetensors"} | parts
+    with serve(hub({**files, "pytorch_model.bin": b"again"})) as site:
+        assert contents(remote.pull("acme/small", tmp_path, endpoint=site.origin)) == files
+    found = find_model(EmbedSettings(model="acme/small"), tmp_path, {"HOME": str(tmp_path)})
+    assert found.origin == "pulled"
+
+
+def test_the_model_of_a_server_is_shown_with_its_server(run, monkeypatch):
+    monkeypatch.setenv("RAGMACS_EMBED_ENGINE", "endpoint")
+    monkeypatch.setenv("RAGMACS_EMBED_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("RAGMACS_EMBED_MODEL", "small")
+    assert run("model", "show").out.strip() == "small at http://127.0.0.1:1/v1"
+    assert "small at http://127.0.0.1:1/v1" in run("doctor").out
