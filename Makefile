@@ -31,7 +31,8 @@ lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Measure extraction and retrieval on the saved pages
+bench: $(VENV)/dev ## Measure the engines, and extraction and retrieval on the saved pages
+	$(BIN)/python tests/bench/engines.py
 	$(BIN)/python tests/bench/extraction.py
 	$(BIN)/python -m pytest -m "" -s tests/bench
 
