@@ -227,7 +227,6 @@ def test_onnxruntime_keeps_no_telemetry(cache: Path, minilm: ModelFolder, tmp_pa
 
 @pytest.fixture(scope="session")
 def openvino(minilm: ModelFolder, cache: Path) -> OpenVinoEmbedder:
-    pytest.importorskip("openvino", reason="openvino is not installed")
     try:
         return OpenVinoEmbedder(minilm, export.exported(minilm, cache))
     except EmbedderMissing as exc:
