@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -337,7 +337,13 @@ class App:
     def evaluate(
         self, asked: Sequence[Question], *, answers: bool = False, k: int = 10, collections: Sequence[str] = ()
     ) -> Iterator[evaluation.Line]:
-        """What is found for each of ASKED, as lines of a run file; with ANSWERS the answer is all that is found."""
+        """What is found for each of ASKED, as lines of a run file; with ANSWERS the answer is all that is found.
+
+        It waits for the model and the handbook's vectors: words alone, for the moment, are not what is measured.
+        """
+        if self.settings.search.mode == "hybrid":
+            with suppress(EmbedderMissing):
+                self.prepare()
         for n, question in enumerate(asked):
             self.cancel.check()
             self.sink(Progress("eval", n, len(asked)))
@@ -355,7 +361,7 @@ class App:
 
         Raises EmbedderMissing when MODEL is none that can be used.
         """
-        self.generation()  # the handbook, where nothing else is
+        pages = self.generation().folder.parent
         where = self.settings.folders
         with mapped(str(where.cache)):
             where.cache.mkdir(parents=True, exist_ok=True)
@@ -366,9 +372,9 @@ class App:
             settings = replace(self.settings, folders=folders, embed=embed)
             with App(settings, self._environ, sink=self.sink, cancel=self.cancel) as app:
                 name = app.model.name
-                with self.store() as store, mapped(CRAWL_DB):  # nobody writes while it is copied
+                with Store(pages), mapped(CRAWL_DB):  # nobody writes while it is copied
                     folders.store.mkdir()
-                    shutil.copyfile(store.folder / CRAWL_DB, folders.store / CRAWL_DB)
+                    shutil.copyfile(pages / CRAWL_DB, folders.store / CRAWL_DB)
                 if not app.reindex().model:
                     raise EmbedderMissing(f"{name} in {model} embeds nothing", hint="ragmacs -v names the reason")
                 yield app
