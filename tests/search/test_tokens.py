@@ -93,6 +93,13 @@ def test_what_has_no_tokens_is_like_nothing(tmp_path: Path) -> None:
     assert written_file(tmp_path / "empty", [nothing]).maxsim(vectors(2), [0]).tolist() == [[0.0, 0.0]]
 
 
+def test_what_has_no_tokens_yet_is_as_good_as_the_others(tmp_path: Path) -> None:
+    opened = written_file(tmp_path, [vectors(3), vectors(0), vectors(5, seed=7)])
+    given = opened.maxsim(vectors(4, seed=3), [0, 1, 2])
+    np.testing.assert_allclose(given[1], (given[0] + given[2]) / 2, rtol=1e-5)
+    assert given[0].tolist() != given[2].tolist()
+
+
 # Search
 
 
