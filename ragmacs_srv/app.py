@@ -168,16 +168,15 @@ class App:
         """What embeds questions; raises EmbedderMissing when that must be exported first."""
         deadline = self.settings.search.deadline
         if self._asker is None:
-            self._asker = self._engine(wait=deadline <= 0)
-            if isinstance(self._asker, OnnxEmbedder | OpenVinoEmbedder):
-                self._asker.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
-            if deadline > 0:
-                self._asker = within(self._asker, deadline)
+            engine = self._engine(wait=deadline <= 0)
+            if isinstance(engine, OnnxEmbedder | OpenVinoEmbedder):
+                engine.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
+            self._asker = within(engine, deadline) if deadline > 0 else engine
         return self._asker
 
     def _so_far(self, made: Manifest) -> str:
         """How much of a generation has no vectors yet, or ""."""
-        if not made.missing:
+        if made.vectors == made.chunks:
             return ""
         hint = " so far" if writer(self.settings.folders.store) else "; run: ragmacs reindex"
         return f"vectors for {made.vectors:,} of {made.chunks:,} chunks{hint}"
@@ -190,7 +189,7 @@ class App:
         command = [sys.executable, "-m", str(__package__), *PREPARE.split()[1:], "--quiet"]
         try:
             subprocess.run(
-                ["sh", "-c", '"$@" &', "sh", *command],  # nobody's child: it is not ours to wait for
+                ["sh", "-c", 'nice -n 5 "$@" &', "sh", *command],  # nobody's child: it is not ours to wait for
                 cwd=Path(__file__).parents[1],  # `-m` looks here first
                 env={**self._environ, "RAGMACS_SEARCH_MODE": "hybrid"},
                 stdin=subprocess.DEVNULL,
@@ -245,6 +244,8 @@ class App:
         if generation.newest(folder) is None:
             folder = self._handbook_store
             self._read_handbook(folder)
+            if self.settings.search.deadline <= 0:
+                self._embed_handbook(folder)
         if self._generation is None or self._generation.folder != generation.newest(folder):
             self.close()
             self._generation = generation.current(folder)
@@ -269,6 +270,16 @@ class App:
                     pipeline.publish(store, reader, None, force=True)
             except Busy:
                 self.cancel.wait(0.1)  # another process does just this: it takes a second
+
+    def _embed_handbook(self, folder: Path) -> None:
+        """Give the handbook in FOLDER the vectors it lacks, if there is a model."""
+        while (made := generation.newest_manifest(folder)) and made.missing and self.embedder[0] is not None:
+            try:
+                with Store(folder) as store, self.reader() as reader:
+                    self._publish(store, reader)
+                    return
+            except Busy:
+                self.cancel.wait(0.1)  # another process does just this
 
     # Reading
 
@@ -417,15 +428,9 @@ class App:
             raise EmbedderMissing(reason or "search is lexical by configuration", hint="ragmacs model pull")
         if generation.newest(self.settings.folders.store) is not None:
             return None
-        folder = self._handbook_store
-        self._read_handbook(folder)
-        while (made := generation.newest_manifest(folder)) and made.missing:
-            try:
-                with Store(folder) as store, self.reader() as reader:
-                    self._publish(store, reader)
-            except Busy:
-                self.cancel.wait(0.1)  # another process does just this
-        return made
+        self._read_handbook(self._handbook_store)
+        self._embed_handbook(self._handbook_store)
+        return generation.newest_manifest(self._handbook_store)
 
     def update(self, name: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Report:
         """Crawl a collection again, with the options it was last crawled with where none are given."""

@@ -290,6 +290,12 @@ def prepared(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
 
+def test_who_is_willing_to_wait_gets_vectors_for_the_handbook_too(home: Path) -> None:
+    with LiveApp(HashEmbedder(), flags={"search.deadline": 0.0}) as app:
+        assert app.search(QUESTION).mode == "hybrid"
+    assert not (home / "store").exists()
+
+
 @pytest.mark.model
 def test_what_is_not_ready_is_made_ready_aside_while_words_answer(ragmacs: Run, home: Path) -> None:
     first = ragmacs("ask", QUESTION)
