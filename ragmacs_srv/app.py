@@ -238,10 +238,11 @@ class App:
         with fetcher, Extractor() as extractor:
             yield Reader(fetcher, extractor, self.tokens)
 
-    def generation(self) -> Generation:
-        """What readers see now; the handbook while nothing is indexed."""
+    def generation(self, collections: Sequence[str] = ()) -> Generation:
+        """What readers see now; the handbook's own while nothing is indexed, or where it alone is asked for."""
         folder = self.settings.folders.store
-        if generation.newest(folder) is None:
+        made = generation.newest_manifest(folder) if list(collections) == [sources.HANDBOOK] else None
+        if generation.newest(folder) is None or (made and sources.HANDBOOK not in made.collections):
             folder = self._handbook_store
             self._read_handbook(folder)
             if self.settings.search.deadline <= 0:
@@ -286,7 +287,7 @@ class App:
     def search(self, question: str, *, k: int = 0, collections: Sequence[str] = ()) -> Results:
         """The chunks that answer QUESTION best."""
         question = checked_question(question)
-        opened = self.generation()
+        opened = self.generation(collections)
         embedder, reason = self.asker(opened)
         k = k or self.settings.search.limit
         results = retrieve.search(
@@ -306,7 +307,7 @@ class App:
         """The answer to QUESTION: pieces of text as they come, then the Answer."""
         question = checked_question(question)
         settings = self.settings.answer
-        opened = self.generation()
+        opened = self.generation(collections)
         embedder, reason = self.asker(opened)
         pieces = answering.ask(
             opened,

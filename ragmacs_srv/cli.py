@@ -642,7 +642,7 @@ def _count(n: int, noun: str) -> str:
 
 def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str]) -> dict[str, list[str]]:
     """The questions of FILE that cannot be found; raises NotIndexed when that is all of them."""
-    opened = app.generation()
+    opened = app.generation(scope)
     opened.check_collections(scope)
     lost = evaluation.missing(opened, asked, scope)
     known = [each for each in asked if each.gold]

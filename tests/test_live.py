@@ -281,6 +281,12 @@ def test_the_handbook_stays_out_of_a_store_that_did_not_ask_for_it(run: Cli, sit
     assert run("status", "--json").json["index"]["collections"] == {"mine": 1}
 
 
+def test_the_handbook_can_be_asked_by_name_where_it_is_not_indexed(run: Cli, site: Site) -> None:
+    run("crawl", f"{site.origin}/a", "--depth", "0", "--name", "mine", "--allow", site.origin)
+    assert "<handbook:" in run("ask", QUESTION, "-c", "handbook").out
+    assert "<handbook:" not in run("ask", QUESTION).out
+
+
 # What is not ready
 
 
