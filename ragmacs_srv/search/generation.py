@@ -6,22 +6,25 @@ model), `dense.rows.npy` in that case, the token vectors of every chunk (`tokens
 re-ranking) and MANIFEST, which names everything that must fit together and the
 SHA-256 of every file. A reader holds a shared lock on the MANIFEST it opened;
 the writer removes old generations that nobody holds.
+
+Reading gigabytes to hash them would make the first question wait, so MANIFEST also holds a stamp of every file:
+its size and the time it was last changed. Opening hashes only a file whose stamp is another one: it was cut,
+swapped, restored or written to. What changes bytes and no stamp is a failing disk: `problems` hashes all.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +38,17 @@ from .partial import PartialIndex
 from .store import StoredPage, passage_hash
 from .terms import terms
 
-FORMAT = 2
+FORMAT = 3
 REBUILD = "ragmacs reindex"
 TEXT, DENSE, ROWS, MANIFEST = "text.db", "dense.faiss", "dense.rows.npy", "MANIFEST"
+LARGE = 50_000  # chunks; from there on a term that many chunks hold costs more than it tells
+FREQUENT = 1_000  # chunks hold a term that is counted when a generation is written
+COMMON = 0.1  # of the chunks of a large generation: a term that more hold is left out of a search
 
 SCHEMA = (
     "CREATE TABLE pages (id INTEGER PRIMARY KEY, url TEXT UNIQUE, title TEXT, fetched_at TEXT, fetched_from TEXT)",
     "CREATE TABLE members (collection TEXT, page INTEGER, PRIMARY KEY (collection, page)) WITHOUT ROWID",
+    "CREATE INDEX members_page ON members (page)",
     "CREATE TABLE sections (id INTEGER PRIMARY KEY, page INTEGER, anchor TEXT, heading TEXT, text TEXT, blocks TEXT)",
     "CREATE INDEX sections_page ON sections (page)",
     "CREATE TABLE chunks (id INTEGER PRIMARY KEY, key TEXT, section INTEGER, start INTEGER, stop INTEGER)",
@@ -50,6 +57,8 @@ SCHEMA = (
     "CREATE VIRTUAL TABLE lexicon USING fts5("
     "terms, content='', tokenize=\"ascii tokenchars '!#$%&()*+,-./:;<=>?@[\\]^_`{|}~'\")",
     "CREATE VIRTUAL TABLE vocabulary USING fts5vocab(lexicon, 'row')",
+    # `vocabulary` counts when it is asked, which takes milliseconds for a term that a hundred thousand chunks hold
+    "CREATE TABLE frequent (term TEXT PRIMARY KEY, chunks INTEGER) WITHOUT ROWID",
 )
 
 
@@ -72,6 +81,8 @@ class Manifest:
     dim: int = 0
     projection: str = ""  # what made the token vectors small; "" without them
     missing: int = 0  # chunks that lack their vector, or those of their tokens
+    index: dict[str, Any] = field(default_factory=dict)  # what dense.faiss is: the fields of vectors.Built
+    stamps: dict[str, list[int]] = field(default_factory=dict)  # name to size and time of change, in ns
     format: int = FORMAT
 
     @property
@@ -111,10 +122,12 @@ class Generation:
         """Open FOLDER; raises IndexCorrupt when a file is not what was written, IndexMismatch for another format."""
         self.folder = folder
         self._lock = _hold(folder)
+        # What `lexical` last found: a hybrid search asks again how well the other side's candidates score.
+        self._scored: tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.float64]] | None = None
         try:
             with mapped(folder.name, hint=REBUILD):
                 self.manifest = _read_manifest(folder)
-                for problem in _damage(folder, self.manifest):
+                for problem in _damage(folder, self.manifest, trusted=self.manifest.stamps):
                     raise IndexCorrupt(problem, hint=REBUILD)
                 self.vectors = self._vectors()
                 self.tokens = tokens.TokenFile(folder) if self.manifest.projection else None
@@ -143,11 +156,33 @@ class Generation:
         """
         if not query:
             return []
-        match = " OR ".join(f'"{term}"' for term in dict.fromkeys(query))
-        only = "" if among is None else f"AND rowid IN ({', '.join(map(str, among))})"
-        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} {only}"
-        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *collections, k)
-        return [(row[0], row[1]) for row in rows]
+        asked = " OR ".join(f'"{term}"' for term in self._telling(query)), *collections
+        if self._scored is None or self._scored[0] != asked:
+            self._scored = asked, *self._scores(*asked)
+        _, ids, scores = self._scored
+        if among is not None:
+            wanted = np.isin(ids, np.fromiter(among, np.int64))
+            ids, scores = ids[wanted], scores[wanted]
+        if len(ids) > k > 0:
+            best = scores >= np.partition(scores, -k)[-k]
+            ids, scores = ids[best], scores[best]
+        order = np.lexsort((ids, -scores))[:k]
+        return list(zip(ids[order].tolist(), scores[order].tolist(), strict=True))
+
+    def _scores(self, match: str, *collections: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The chunks that MATCH, in the order of their ids, and their BM25 scores."""
+        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)}"
+        rows = np.array(list(self._rows(sql, match, *collections)), [("id", np.int64), ("score", np.float64)])
+        return rows["id"], rows["score"]
+
+    def _telling(self, query: Sequence[str]) -> list[str]:
+        """The terms of QUERY to search for, each once: all of them, but in a large generation the rarer ones."""
+        given = list(dict.fromkeys(query))
+        if self.manifest.chunks < LARGE:
+            return given
+        found = sorted((count, term) for term in given if (count := self.frequency(term)))
+        rare = [term for count, term in found if count <= COMMON * self.manifest.chunks]
+        return rare or [term for _, term in found[:1]] or given[:1]
 
     def dense(
         self,
@@ -175,15 +210,23 @@ class Generation:
 
     def frequency(self, term: str) -> int:
         """How many chunks hold TERM."""
-        return next((int(row[0]) for row in self._rows("SELECT doc FROM vocabulary WHERE term = ?", term)), 0)
+        sql = "SELECT chunks FROM frequent WHERE term = ?1 UNION ALL SELECT doc FROM vocabulary WHERE term = ?1 LIMIT 1"
+        return next((int(row[0]) for row in self._rows(sql, term)), 0)
 
-    def hits(self, scored: Iterable[tuple[int, float]], collections: Sequence[str] = ()) -> list[Hit]:
-        """The sections that the given chunks stand in, each once, in the order of its best chunk."""
-        found: dict[int, list[tuple[Chunk, float]]] = {}
-        for chunk, score in scored:
-            section, at = self._chunk(chunk)
-            found.setdefault(section, []).append((at, score))
-        return [self._hit(section, chunks, collections) for section, chunks in found.items()]
+    def hits(
+        self, scored: Iterable[tuple[int, float]], collections: Sequence[str] = (), *, limit: int | None = None
+    ) -> list[Hit]:
+        """The sections that the given chunks stand in, at most LIMIT, each once, in the order of its best chunk."""
+        scores = dict(scored)
+        sql = f"SELECT id, section, key, start, stop FROM chunks WHERE id IN ({_listed(scores)})"
+        places = {number: place for number, *place in self._rows(sql)}
+        found: dict[int, list[tuple[str, int, int, float]]] = {}
+        for number, score in scores.items():
+            section, *place = places[number]
+            found.setdefault(section, []).append((*place, score))
+        shown = list(found)[:limit]
+        read = self._read(shown, collections)
+        return [_hit(read[section], found[section]) for section in shown]
 
     def sections(self, url: str) -> list[Section]:
         """The sections of the page at URL in reading order; none for an unknown page."""
@@ -208,32 +251,32 @@ class Generation:
     def _vectors(self) -> vectors.VectorIndex | None:
         if not self.manifest.model_key:
             return None
-        index = vectors.FlatIndex(self.folder / DENSE)
+        index = vectors.FaissIndex(self.folder / DENSE)
         return PartialIndex(index, np.load(self.folder / ROWS)) if ROWS in self.manifest.files else index
 
     def _ids(self, collections: Sequence[str]) -> NDArray[np.int64]:
         sql = f"SELECT id AS rowid FROM chunks WHERE 1 {_scope(collections)}"
         return np.array([row[0] for row in self._rows(sql.replace("rowid IN", "id IN"), *collections)], np.int64)
 
-    def _chunk(self, number: int) -> tuple[int, Chunk]:
+    def _read(self, ids: Collection[int], collections: Sequence[str]) -> dict[int, _Read]:
+        """The sections of these IDS; of its page's collections each gets one of COLLECTIONS."""
         sql = (
-            "SELECT s.id, c.key, p.url, s.anchor, s.heading, s.text, c.start, c.stop"
-            " FROM chunks c JOIN sections s ON s.id = c.section JOIN pages p ON p.id = s.page WHERE c.id = ?"
+            "SELECT s.id, p.id, p.title, p.fetched_at, p.fetched_from,"
+            " s.id = (SELECT min(id) FROM sections WHERE page = p.id), p.url, s.anchor, s.heading, s.text, s.blocks"
+            f" FROM sections s JOIN pages p ON p.id = s.page WHERE s.id IN ({_listed(ids)})"
         )
-        section, key, url, anchor, heading, text, start, stop = next(self._rows(sql, number))
-        return section, Chunk(key, url, anchor, tuple(json.loads(heading)), text[start:stop], start, stop)
-
-    def _hit(self, section: int, chunks: Sequence[tuple[Chunk, float]], collections: Sequence[str]) -> Hit:
-        sql = (
-            "SELECT p.url, s.anchor, s.heading, s.text, s.blocks, p.title, p.fetched_at, p.fetched_from, p.id,"
-            " s.id = (SELECT min(id) FROM sections WHERE page = p.id)"
-            " FROM sections s JOIN pages p ON p.id = s.page WHERE s.id = ?"
+        rows = list(self._rows(sql))
+        members: dict[int, str] = {}
+        of_pages = (
+            f"SELECT page, collection FROM members WHERE page IN ({_listed({row[1] for row in rows})}) ORDER BY 2"
         )
-        *text, title, at, source, page, opening = next(self._rows(sql, section))
-        member = [row[0] for row in self._rows("SELECT collection FROM members WHERE page = ? ORDER BY 1", page)]
-        collection = next((name for name in member if not collections or name in collections), "")
-        best = chunks[0][0]
-        return Hit(_section(text), tuple(chunks), best.start, best.end, title, collection, at, source, bool(opening))
+        for page, name in self._rows(of_pages):
+            if not collections or name in collections:
+                members.setdefault(page, name)
+        return {
+            number: _Read(_section(text), title, members.get(page, ""), at, source, bool(opening))
+            for number, page, title, at, source, opening, *text in rows
+        }
 
     def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         with mapped(f"{self.folder.name}: {TEXT}", hint=REBUILD):
@@ -259,6 +302,7 @@ def publish(
     created: str,
     dense: Dense | None,
     late: Late | None = None,
+    sizes: vectors.Sizes = vectors.SIZES,
 ) -> Manifest:
     """Write the next generation under FOLDER and make it current; older ones nobody reads are removed."""
     number = (_numbers(folder) or [0])[-1] + 1
@@ -267,7 +311,8 @@ def publish(
     with mapped(str(aside)):
         aside.mkdir(parents=True, mode=0o700)
     try:
-        manifest = _write(aside, pages, dense, late, number=number, revision=revision, chunker=chunker, created=created)
+        names = {"number": number, "revision": revision, "chunker": chunker, "created": created}
+        manifest = _write(aside, pages, dense, late, sizes, **names)
         with mapped(str(folder)):
             aside.rename(folder / _name(number))
             _sync(folder)
@@ -312,7 +357,7 @@ def newest_manifest(folder: Path) -> Manifest | None:
 
 
 def problems(folder: Path) -> Iterator[str]:
-    """What is wrong with the generations under FOLDER: every file against its SHA-256."""
+    """What is wrong with the generations under FOLDER: every file, whatever its stamp, against its SHA-256."""
     for number in _numbers(folder):
         yield from _problems(folder / _name(number))
 
@@ -325,24 +370,25 @@ def damaged(folder: Path) -> list[Path]:
 
 def _problems(path: Path) -> Iterator[str]:
     try:
-        yield from _damage(path, _read_manifest(path))
+        yield from _damage(path, _read_manifest(path), trusted={})
     except (IndexCorrupt, IndexMismatch) as exc:
         yield exc.message
     except OSError as exc:
         yield f"{path.name}: {Path(exc.filename or path).name}: {exc.strerror}"
 
 
-def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: Late | None, **names: Any) -> Manifest:
+def _write(
+    aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: Late | None, sizes: vectors.Sizes, **names: Any
+) -> Manifest:
     with mapped(TEXT):
         passages, counts, collections = _write_text(aside / TEXT, pages)
     missing = _missing(passages, dense, late)
     held = [n for n, each in enumerate(passages) if dense and each in dense.known]
     if not held:
         dense = late = None
-    model: dict[str, Any] = {}
+    model: dict[str, Any] = {"missing": missing}
     if dense is not None:
-        model = {"model": dense.model, "model_key": dense.key, "numeric": dense.numeric, "dim": dense.dim}
-        vectors.write_flat(aside / DENSE, dense.dim, _batches(dense.rows([passages[n] for n in held])))
+        model |= _write_dense(aside / DENSE, dense, [passages[n] for n in held], sizes)
         if len(held) < len(passages):
             np.save(aside / ROWS, np.array(held, np.int64))
     if late is not None:
@@ -350,12 +396,26 @@ def _write(aside: Path, pages: Iterable[StoredPage], dense: Dense | None, late: 
         with mapped(str(aside)):
             tokens.write(aside, late.projection, late.rows(passages))
     with mapped(str(aside)):
-        files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
-        manifest = Manifest(**names, **model, **counts, missing=missing, collections=collections, files=files)
-        (aside / MANIFEST).write_text(_signed(manifest), "utf-8")
-        for path in (*aside.iterdir(), aside):
+        paths = sorted(aside.iterdir())
+        for path in paths:
             _sync(path)
+        files, stamps = {path.name: sha256(path) for path in paths}, {path.name: _stamp(path) for path in paths}
+        manifest = Manifest(**names, **model, **counts, collections=collections, files=files, stamps=stamps)
+        (aside / MANIFEST).write_text(_signed(manifest), "utf-8")
+        _sync(aside / MANIFEST)
+        _sync(aside)
     return manifest
+
+
+def _write_dense(path: Path, dense: Dense, passages: Sequence[str], sizes: vectors.Sizes) -> dict[str, Any]:
+    """Write the vectors of PASSAGES; returns what the manifest says of them."""
+
+    def rows(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        return dense.rows([passages[number] for number in numbers])
+
+    built = vectors.write(path, dense.dim, len(passages), rows, sizes)
+    made = {"model": dense.model, "model_key": dense.key, "numeric": dense.numeric, "dim": dense.dim}
+    return made | {"index": asdict(built)}
 
 
 def _write_text(path: Path, pages: Iterable[StoredPage]) -> tuple[list[str], dict[str, Any], dict[str, int]]:
@@ -373,6 +433,7 @@ def _write_text(path: Path, pages: Iterable[StoredPage]) -> tuple[list[str], dic
             passages += _write_page(db, stored, counts)
             collections.update(stored.collections)
         db.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+        db.execute("INSERT INTO frequent SELECT term, doc FROM vocabulary WHERE doc >= ?", (FREQUENT,))
         db.execute("COMMIT")
     finally:
         db.close()
@@ -407,11 +468,6 @@ def _missing(passages: Sequence[str], dense: Dense | None, late: Late | None) ->
     return sum(not (dense and each in dense.known and (late is None or each in late.known)) for each in passages)
 
 
-def _batches(rows: Iterator[NDArray[np.float32]], size: int = 1024) -> Iterator[NDArray[np.float32]]:
-    while batch := list(itertools.islice(rows, size)):
-        yield np.stack(batch)
-
-
 def _index_terms(chunk: Chunk) -> str:
     """The chunk's terms, its heading path twice: a heading says what the words below are about."""
     heading = terms(" ".join(chunk.heading))
@@ -436,14 +492,20 @@ def _read_manifest(folder: Path) -> Manifest:
     return Manifest(**fields)
 
 
-def _damage(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """What differs between the files in FOLDER and those that were written."""
+def _damage(folder: Path, manifest: Manifest, *, trusted: Mapping[str, list[int]]) -> Iterator[str]:
+    """What differs between the files in FOLDER and those that were written; a file with its TRUSTED stamp is unread."""
     for name, digest in manifest.files.items():
         path = folder / name
         if not path.is_file():
             yield f"{folder.name}: {name} is missing"
-        elif sha256(path) != digest:
+        elif _stamp(path) != trusted.get(name) and sha256(path) != digest:
             yield f"{folder.name}: {name} is not what was written (SHA-256 differs)"
+
+
+def _stamp(path: Path) -> list[int]:
+    """The size of a file in bytes and the time of its last change in nanoseconds; copies with `cp -p` keep both."""
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _hold(folder: Path) -> int:
@@ -482,9 +544,35 @@ def _scope(collections: Sequence[str]) -> str:
         return ""
     marks = ", ".join("?" * len(collections))
     return (
-        "AND rowid IN (SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section"
+        "AND +rowid IN (SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section"
         f" JOIN members m ON m.page = s.page WHERE m.collection IN ({marks}))"
     )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+class _Read(NamedTuple):
+    """A section with what a Hit tells of its page."""
+
+    section: Section
+    title: str
+    collection: str
+    fetched_at: str
+    fetched_from: str
+    opening: bool  # it is the first of the page
+
+
+def _hit(read: _Read, places: Sequence[tuple[str, int, int, float]]) -> Hit:
+    """The section with the chunks at these PLACES, best first."""
+    section = read.section
+    chunks = [
+        (Chunk(key, section.url, section.anchor, section.heading, section.text[start:stop], start, stop), score)
+        for key, start, stop, score in places
+    ]
+    best, _ = chunks[0]
+    return Hit(section, tuple(chunks), best.start, best.end, *read[1:])
 
 
 def _section(row: Sequence[Any]) -> Section:

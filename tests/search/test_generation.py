@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from ragmacs_srv.errors import IndexCorrupt, IndexMismatch, NotIndexed
 from ragmacs_srv.search import generation
-from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT, Generation
+from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT, Dense, Generation
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.search.terms import terms
+from ragmacs_srv.search.vectors import Sizes
 from tests.fakes import HashEmbedder
 from tests.search import library
 from tests.search.library import READER, SITE, build, page, publish, put, written
@@ -135,12 +137,81 @@ def test_a_search_keeps_to_its_collections(opened, collections, expected):
     assert set(names(opened, opened.dense(query, 500, collections))) == expected
 
 
+@pytest.mark.parametrize("sizes", [Sizes(), Sizes(flat=0), Sizes(flat=0, half=0)], ids=["Flat", "SQfp16", "IVF,SQfp16"])
+def test_every_kind_of_index_finds_the_same(folder, opened, sizes, request):
+    embedder = HashEmbedder()
+    with Store(folder) as store:
+        known = store.known_vectors(embedder.key)
+        dense = Dense("hash", embedder.key, 16, known, lambda passages: store.vectors(embedder.key, passages))
+        pages = map(store.page, store.urls())
+        made = generation.publish(folder, pages, revision="", chunker="", created="", dense=dense, sizes=sizes)
+    assert made.index["kind"] == request.node.callspec.id
+    assert made.index["recall"] >= 0.98
+    query = embedder.embed(["heap collector pace"])[0]
+    with generation.current(folder) as again:
+        for collections in ([], ["guides"], ["docs", "guides"]):
+            expected, found = (dict(each.dense(query, 8, collections)) for each in (opened, again))
+            assert found == pytest.approx(expected, abs=1e-3)
+        assert dict(again.dense(query, 3, among=[1, 5, 9])) == pytest.approx(
+            dict(opened.dense(query, 3, among=[1, 5, 9])), abs=1e-3
+        )
+
+
+def test_a_common_term_is_left_out_of_a_large_generation_alone(opened, monkeypatch):
+    total, asked = opened.manifest.chunks, ["ends", "setmaxstack", "nowhere"]
+    common, everything = opened.frequency(terms("ends")[0]), terms(" ".join(asked))
+    assert common > 0.1 * total > opened.frequency("setmaxstack") > 0
+    small = opened.lexical(everything, 500)
+    assert len(small) > common
+    monkeypatch.setattr(generation, "LARGE", total)
+    assert opened.lexical(everything, 500) == opened.lexical(["setmaxstack"], 500)
+    assert len(opened.lexical(terms("ends"), 500)) == common, "a question of common terms alone"
+    assert len(opened.lexical(terms("page ends"), 500)) < len(small), "the rarest of common terms"
+    assert opened.lexical(["nowhere"], 500) == []
+    monkeypatch.setattr(generation, "LARGE", total + 1)
+    assert opened.lexical(everything, 500) == small
+
+
+def test_counting_terms_ahead_changes_no_count(folder, opened, monkeypatch):
+    monkeypatch.setattr(generation, "FREQUENT", 3)
+    with Store(folder) as store:
+        publish(store, HashEmbedder(), force=True)
+    with generation.current(folder) as again:
+        counted = [again.frequency(term) for term in terms("heap ends setmaxstack nowhere")]
+    assert counted == [opened.frequency(term) for term in terms("heap ends setmaxstack nowhere")]
+    assert max(counted) > 3 > min(counted) == 0
+
+
+def test_among_gives_the_scores_of_the_whole_search(opened):
+    asked = terms("heap collector pace stack memory")
+    everything = dict(opened.lexical(asked, 500))
+    some = sorted(everything)[::3]
+    assert dict(opened.lexical(asked, 500, among=some)) == {key: everything[key] for key in some}
+    in_docs = dict(opened.lexical(asked, 500, ["docs"]))
+    assert in_docs.items() < everything.items()
+
+
 def test_a_hit_names_the_collection_that_was_asked_for(opened):
     [number] = [number for number, _ in opened.lexical(terms("heap"), 500) if "heap" in names(opened, [(number, 1)])][
         :1
     ]
     assert opened.hits([(number, 1.0)])[0].collection == "docs"
     assert opened.hits([(number, 1.0)], ["guides"])[0].collection == "guides"
+
+
+def test_fewer_hits_are_the_first_of_all(opened):
+    scored = opened.lexical(terms("heap memory gogc"), 500)
+    everything = opened.hits(scored)
+    assert len(everything) > 3
+    assert opened.hits(scored, limit=3) == everything[:3]
+    assert opened.hits(scored, limit=0) == opened.hits([]) == []
+
+
+def test_asking_again_and_something_else_finds_the_same(opened):
+    asked = [(terms("heap"), []), (terms("stack pace"), []), (terms("heap"), ["guides"])]
+    first = [opened.lexical(query, 20, collections) for query, collections in asked]
+    assert [opened.lexical(query, 20, collections) for query, collections in reversed(asked)] == first[::-1]
+    assert all(first) and first[0] != first[2]
 
 
 def test_hits_stand_where_they_say(opened):
@@ -307,6 +378,37 @@ def test_a_damaged_file_is_named(folder, name, harm):
     assert error.value.hint == "ragmacs reindex"
     assert [name in line for line in generation.problems(folder)] == [True]
     assert generation.damaged(folder) == [path.parent]
+
+
+@pytest.mark.parametrize("name", [TEXT, DENSE])
+def test_what_the_stamp_does_not_tell_is_left_to_verify(folder, name):
+    """Opening does not read gigabytes again: bytes that change by themselves are found when all are hashed."""
+    path = folder / "gen-000001" / name
+    before, raw = path.stat(), path.read_bytes()
+    path.write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    generation.current(folder).close()
+    assert [name in line for line in generation.problems(folder)] == [True]
+    os.utime(path)
+    with pytest.raises(IndexCorrupt, match=f"{name} is not what was written"):
+        generation.current(folder)
+
+
+def test_a_copy_that_lost_its_times_is_opened(made, tmp_path):
+    copy = shutil.copytree(made, tmp_path / "store", copy_function=shutil.copyfile)
+    for path in copy.glob("gen-*/*"):
+        os.utime(path, ns=(1, 1))
+    with generation.current(copy) as opened:
+        assert opened.lexical(["heap"], 10)
+
+
+def test_a_file_of_another_generation_is_noticed(folder):
+    with Store(folder) as store, generation.current(folder):
+        put(store, written("arena"))
+        publish(store, HashEmbedder())
+    shutil.copy2(folder / "gen-000001" / DENSE, folder / "gen-000002" / DENSE)
+    with pytest.raises(IndexCorrupt, match=f"gen-000002: {DENSE} is not what was written"):
+        generation.current(folder)
 
 
 @pytest.mark.parametrize(("version", "hint"), [(0, "ragmacs reindex"), (99, "upgrade ragmacs-srv")])
