@@ -500,6 +500,7 @@ class App:
             "chunks": made.chunks if made else 0,
             "model": made.model if made else "",
             "vectors": made.vectors if made else 0,
+            "dense": made.index if made else {},
             "writer": writer(self.settings.folders.store),
         }
         return {"index": index}
@@ -576,7 +577,7 @@ class App:
 
     def _embed(self, store: Store, reader: Reader) -> Named | None:
         """Give every chunk its vectors and return whose they are; what is there can be searched meanwhile."""
-        rerank = self.settings.search.rerank
+        rerank, compact = self.settings.search.rerank, self.settings.search.compact
         if pipeline.missing(store, self._indexed_by(store), rerank=rerank) > SOON:
             self._show(store, reader)
         embedder, reason = self.embedder
@@ -587,7 +588,8 @@ class App:
         published = made.vectors if made and (made.model_key, made.numeric) == (embedder.key, embedder.numeric) else 0
         growth = Growth(lambda: self._show(store, reader, embedder), published, GROWN_VECTORS)
         try:
-            pipeline.embed(store, embedder, rerank=rerank, sink=self.sink, cancel=self.cancel, grown=growth)
+            options = {"rerank": rerank, "compact": compact}
+            pipeline.embed(store, embedder, **options, sink=self.sink, cancel=self.cancel, grown=growth)
         except EmbedderMissing as exc:
             log.warning("no vectors are made: %s", exc.message)
             return None

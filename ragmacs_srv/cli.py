@@ -368,7 +368,7 @@ def status(terminal: Terminal) -> None:
         f"generation  {index['generation'] or 'none yet: questions are answered from the handbook'}",
         f"pages       {index['pages']}",
         f"chunks      {index['chunks']}",
-        f"vectors     {_vectors(index)}",
+        f"vectors     {_vectors(index)}{_how_dense(index['dense'])}",
         *(f"            {name}: {_count(pages, 'page')}" for name, pages in index["collections"].items()),
         *([f"writing     pid {index['writer']}"] if index["writer"] else []),
     ]
@@ -608,6 +608,13 @@ def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
         hint = "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
         raise FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
     return 1 if failed else 0
+
+
+def _how_dense(built: dict[str, Any]) -> str:
+    """How the vectors are searched, when not one by one."""
+    lists = f", {built['nprobe']} of {built['nlist']} lists" if built.get("nlist") else ""
+    exact = built.get("kind", "Flat") == "Flat"
+    return "" if exact else f" ({built['kind']}{lists}, recall {built['recall']:.3f})"
 
 
 def _report_lines(report: Report) -> str:

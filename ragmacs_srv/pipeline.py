@@ -27,7 +27,7 @@ from .search import generation
 from .search.embed import Embedder, Named, TokenEmbedder, space
 from .search.generation import Dense, Late, Manifest
 from .search.store import Receipt, Store, passage_hash
-from .search.tokens import SAMPLE, Projection, train
+from .search.tokens import COMPACT, DIM, SAMPLE, Projection, train
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
 SAME_TEXT = "the same text"  # why an address is an alias, when it is not a redirect
@@ -316,15 +316,17 @@ def embed(
     embedder: Embedder,
     *,
     rerank: bool = False,
+    compact: bool = False,
     sink: Sink = ignore,
     cancel: Cancel | None = None,
     grown: Callable[[int], None] = lambda known: None,
 ) -> int:
     """Give every chunk in STORE a vector of EMBEDDER's; returns how many were missing.
 
-    With RERANK its tokens get theirs in the same pass, where EMBEDDER can tell them. Each batch is committed,
-    so that a kill costs one batch, or the tokens of the sample that a new projection is trained on; GROWN is then
-    told how many there are. Vectors nothing needs any more are dropped.
+    With RERANK its tokens get theirs in the same pass, where EMBEDDER can tell them: half as large when COMPACT,
+    and all of them anew when that was otherwise before. Each batch is committed, so that a kill costs one batch,
+    or the tokens of the sample that a new projection is trained on; GROWN is then told how many there are.
+    Vectors nothing needs any more are dropped.
     """
     cancel = cancel or Cancel()
     kept = space(embedder)
@@ -338,8 +340,9 @@ def embed(
     step, done = partial(_embed_batch, store, embedder), 0
     if rerank and wanted and isinstance(embedder, TokenEmbedder):
         projection = store.projection(kept)
-        if projection is None or projection.outgrown(len(wanted)):
-            projection, done = _train(store, kept, embedder, wanted, sink, cancel)
+        dim = COMPACT if compact else DIM
+        if projection is None or projection.outgrown(len(wanted)) or not projection.keeps(dim):
+            projection, done = _train(store, kept, embedder, wanted, dim, sink, cancel)
         step = partial(_encode_batch, store, embedder, projection)
         known = store.known_vectors(kept) & store.known_tokens(projection)
     missing = [item for item in wanted.items() if item[0] not in known]
@@ -370,9 +373,9 @@ def _encode_batch(store: Store, embedder: TokenEmbedder, projection: Projection,
 
 
 def _train(
-    store: Store, kept: str, embedder: TokenEmbedder, wanted: Mapping[str, str], sink: Sink, cancel: Cancel
+    store: Store, kept: str, embedder: TokenEmbedder, wanted: Mapping[str, str], dim: int, sink: Sink, cancel: Cancel
 ) -> tuple[Projection, int]:
-    """A projection for what is WANTED, kept, and how many passages were encoded for it; those are kept too."""
+    """A projection to DIM directions for what is WANTED, and how many passages were encoded for it; all are kept."""
     sample: list[tuple[list[str], list[NDArray[np.float32]]]] = []
     done = tokens = 0
     for batch in _windows(sorted(wanted.items()), EMBED_BATCH):  # in the order of their hashes: any passages
@@ -385,7 +388,7 @@ def _train(
         tokens += sum(map(len, encoded.tokens))
         if tokens >= SAMPLE:
             break
-    made = train(kept, [each for _, part in sample for each in part], passages=len(wanted))
+    made = train(kept, [each for _, part in sample for each in part], passages=len(wanted), dim=dim)
     store.put_projection(made)
     for keys, part in sample:
         store.put_tokens(made, keys, part)

@@ -61,6 +61,7 @@ class SearchSettings:
 
     mode: Literal["hybrid", "lexical"] = "hybrid"
     rerank: bool = True  # let the tokens of the best candidates decide; costs 20 KB of disk per chunk
+    compact: bool = False  # half of that, for a little less precision; switching makes the token vectors anew
     limit: int = 8  # results of `ragmacs search`
     llm_rerank: bool = False  # let the LLM put the best 20 sections in order; it is sent 400 characters of each
     llm_rerank_timeout: float = 8.0  # seconds; then the order stays as it is

@@ -2,7 +2,8 @@
 
 The vector of a whole chunk blurs what it says; its tokens, compared one by one with those of the question,
 do not. They are turned to their main directions (PCA, trained on the corpus itself, neither centred nor
-whitened), scaled to length 1 and kept as int8: 128 bytes a token, a twelfth of what the model gave.
+whitened), scaled to length 1 and kept as int8: 128 bytes a token, a twelfth of what the model gave. Half
+of that is nearly as good: see COMPACT.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-DIM = 128
+DIM, COMPACT = 128, 64  # main directions that are kept
 SAMPLE = 25_000  # token vectors are enough to find the main directions
 SCALE = 127  # an int8 of a unit vector's component
 TOKENS, OFFSETS, PROJECTION = "tokens.i8", "tokens.offsets.npy", "tokens.projection.npy"
@@ -27,7 +28,7 @@ class Projection:
     """How token vectors of one model are made small."""
 
     model: str  # the key of the model whose tokens these are
-    matrix: NDArray[np.float32]  # (width, at most DIM), orthonormal columns
+    matrix: NDArray[np.float32]  # (width, the directions kept), orthonormal columns
     tokens: int  # it was trained on
     passages: int  # there were in the corpus then
 
@@ -44,6 +45,10 @@ class Projection:
         """Whether a corpus of so many PASSAGES deserves a better one: this was trained on too little."""
         return self.tokens < SAMPLE and passages >= 2 * self.passages
 
+    def keeps(self, dim: int) -> bool:
+        """Whether it is what DIM asks for: that many directions, or all there are."""
+        return self.dim == min(dim, len(self.matrix))
+
     def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Token vectors (tokens, width) in the main directions (tokens, dim), of length 1."""
         turned = vectors @ self.matrix
@@ -55,11 +60,14 @@ class Projection:
         return np.rint(self.turn(vectors) * SCALE).astype(np.int8)
 
 
-def train(model: str, sample: Sequence[NDArray[np.float32]], *, passages: int) -> Projection:
-    """The projection that keeps most of SAMPLE, arrays of shape (tokens, width); the same for the same sample."""
+def train(model: str, sample: Sequence[NDArray[np.float32]], *, passages: int, dim: int = DIM) -> Projection:
+    """The projection to DIM directions that keeps most of SAMPLE, arrays of shape (tokens, width).
+
+    The same sample gives the same projection.
+    """
     vectors = np.concatenate(sample).astype(np.float64)
     _, directions = np.linalg.eigh(vectors.T @ vectors)  # ascending: the main ones come last
-    main = directions[:, ::-1][:, :DIM]
+    main = directions[:, ::-1][:, :dim]
     largest = np.abs(main).argmax(axis=0)
     signs = np.sign(main[largest, np.arange(main.shape[1])])  # an eigenvector has none of its own
     return Projection(model, np.ascontiguousarray(main * signs, np.float32), len(vectors), passages)

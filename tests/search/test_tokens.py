@@ -52,6 +52,15 @@ def test_a_projection_is_orthonormal_and_keeps_what_matters() -> None:
     np.testing.assert_allclose(small @ small.T, exact, atol=0.03)
 
 
+def test_a_compact_projection_is_half_of_the_other() -> None:
+    sample = [vectors(2000)]
+    whole, half = train("model", sample, passages=1), train("model", sample, passages=1, dim=tokens.COMPACT)
+    np.testing.assert_array_equal(half.matrix, whole.matrix[:, : tokens.COMPACT])
+    assert half.reduce(vectors(9)).nbytes == whole.reduce(vectors(9)).nbytes / 2
+    assert half.key != whole.key
+    assert half.keeps(tokens.COMPACT) and whole.keeps(DIM) and not half.keeps(DIM) and not whole.keeps(tokens.COMPACT)
+
+
 def test_narrow_tokens_are_only_turned() -> None:
     assert train("tiny", [vectors(10, width=32)], passages=1).dim == 32
 
@@ -216,6 +225,28 @@ def test_switching_rerank_on_encodes_once_and_off_only_leaves_the_tokens_out(sto
     assert bare is not None and bare.projection == "" and not {*bare.files} & {tokens.TOKENS, tokens.OFFSETS}
     assert publish(store, embedder).projection != ""
     assert len(embedder.encoded) == chunks
+
+
+def test_switching_compact_makes_the_token_vectors_anew(store: Store) -> None:
+    embedder = TokenHashEmbedder(dim=80)
+    chunks = pipeline.embed(store, embedder, rerank=True)
+    whole = publish(store, embedder).projection
+    assert pipeline.embed(store, embedder, rerank=True, compact=True) == chunks
+    assert pipeline.embed(store, embedder, rerank=True, compact=True) == 0
+    small = pipeline.publish(store, READER, embedder, rerank=True)
+    assert small is not None and small.projection not in {"", whole}
+    with generation.current(store.folder) as opened:  # type: ignore[union-attr]
+        assert opened.tokens is not None
+        assert retrieve.search(opened, embedder, "heap limit", k=5).mode == "hybrid"
+        sizes = (opened.folder / tokens.TOKENS).stat().st_size, np.load(opened.folder / tokens.OFFSETS)[-1]
+    assert sizes[0] == tokens.COMPACT * sizes[1]
+    assert pipeline.embed(store, embedder, rerank=True) == chunks
+
+
+def test_a_model_narrower_than_compact_has_nothing_to_switch(store: Store) -> None:
+    embedder = TokenHashEmbedder(dim=16)
+    assert pipeline.embed(store, embedder, rerank=True) > 0
+    assert pipeline.embed(store, embedder, rerank=True, compact=True) == 0
 
 
 def test_a_corpus_twice_as_large_deserves_a_new_projection(store: Store) -> None:
