@@ -14,21 +14,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import pipeline
 from .answer import ask as answering
 from .answer import evaluation
-from .answer.llm import Chat, OpenAIChat
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
 from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
 from .ingest import handbook, sources
 from .ingest.address import check_allow, parse_mirror
-from .ingest.fetch import Fetcher
 from .ingest.urls import origin
-from .ingest.worker import Extractor
 from .model import Answer, Page, Source
 from .pipeline import Growth, Reader, Report
 from .search import generation, retrieve, soundness
@@ -51,6 +48,9 @@ from .search.generation import Generation, Manifest
 from .search.retrieve import Results
 from .search.store import CRAWL_DB, Store
 from .settings import Settings, api_key, llm_key
+
+if TYPE_CHECKING:
+    from .answer.llm import Chat
 
 MAX_QUESTION = 4000  # characters
 SOON = 64  # chunks that are embedded in seconds: not worth a generation without their vectors
@@ -215,6 +215,8 @@ class App:
         llm = self.settings.llm
         if not llm.base_url:
             return None
+        from .answer.llm import OpenAIChat  # httpx takes 0.1 CPU-seconds: only who has an LLM pays them
+
         key = llm_key(llm, self._environ)
         return OpenAIChat(llm.base_url, llm.model, key=key, timeout=llm.timeout, ca_file=self.settings.network.ca_file)
 
@@ -227,6 +229,9 @@ class App:
     @contextmanager
     def reader(self, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Iterator[Reader]:
         """What reads pages, by the network rules of the settings widened by ALLOW and MIRROR."""
+        from .ingest.fetch import Fetcher  # httpx again: a search reads no page
+        from .ingest.worker import Extractor
+
         network = self.settings.network
         fetcher = Fetcher(
             allow=[check_allow(entry) for entry in (*network.allow, *allow)],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,19 @@ from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsD
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import chunk, handbook
 from .ingest.crawl import Frontier, Visit
-from .ingest.fetch import Fetcher
 from .ingest.sections import block_texts, repeated, without
 from .ingest.sources import HANDBOOK, in_scope
 from .ingest.urls import origin
-from .ingest.worker import Extractor
 from .model import Chunk, Page, Response, Section, Source
 from .search import generation
 from .search.embed import Embedder, Named, TokenEmbedder, space
 from .search.generation import Dense, Late, Manifest
 from .search.store import Receipt, Store, passage_hash
 from .search.tokens import COMPACT, DIM, SAMPLE, Projection, train
+
+if TYPE_CHECKING:  # a search reads no page: httpx and what comes with it take 0.1 CPU-seconds
+    from .ingest.fetch import Fetcher
+    from .ingest.worker import Extractor
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
 SAME_TEXT = "the same text"  # why an address is an alias, when it is not a redirect

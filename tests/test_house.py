@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.search import library
+
 PACKAGE = Path(__file__).resolve().parents[1] / "ragmacs_srv"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -107,6 +109,19 @@ def test_the_error_tree_in_the_docstring_is_the_real_one() -> None:
         assert len(classes[word].__mro__) - len(errors.RagmacsError.__mro__) == depth
         assert not code or classes[word].code == int(code)
         assert not exit_code or classes[word].exit_code == int(exit_code)
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx_sse", "protego", "markdown_it", "rich", "trafilatura", "lxml"])
+def test_a_search_does_not_load(module: str, tmp_path: Path) -> None:
+    """A search in a store that has something reads no page, asks no LLM and draws no bar."""
+    folder = tmp_path / "home" / "store"
+    library.build(folder)
+    code = (
+        "import sys; from ragmacs_srv import cli; sys.argv = ['ragmacs', 'search', 'heap', '--mode', 'lexical']\n"
+        f"try: cli.main()\nexcept SystemExit as exc: sys.exit(exc.code or {module!r} in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (done.returncode, "heap" in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.parametrize("module", ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml"])

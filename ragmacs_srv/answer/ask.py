@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import EmbedderSlow, ModelError
 from ..events import Cancel
@@ -16,10 +17,12 @@ from ..search.generation import Generation
 from ..search.retrieve import Results
 from ..search.terms import terms
 from .extractive import best_units
-from .llm import Chat
 from .prompt import CitationFilter, Passage, fit, messages
 from .rerank import DEPTH, Judge
 from .units import Unit, fenced, sentences, units
+
+if TYPE_CHECKING:  # httpx comes with it: most answers need no LLM
+    from .llm import Chat
 
 HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM

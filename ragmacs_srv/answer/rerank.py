@@ -7,13 +7,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, LLMUnavailable, ModelError
 from ..events import Cancel
 from ..model import Hit
 from ..search.retrieve import Results
-from .llm import Chat
 from .prompt import Passage, messages
+
+if TYPE_CHECKING:  # httpx comes with it
+    from .llm import Chat
 
 DEPTH = 20  # sections shown: the right one is among them for 96 to 98 of 100 questions
 EXCERPT = 400  # characters shown of each
