@@ -11,7 +11,7 @@ QUESTION := Why is my heap about twice as large as my live data?
 CHECK := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint bench growth clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,10 +31,14 @@ lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Measure the engines, and extraction and retrieval on the saved pages
+bench: $(VENV)/dev ## Measure speed beside the plain tools, the engines, extraction and retrieval on the saved pages
+	$(BIN)/python tests/bench/speed.py
 	$(BIN)/python tests/bench/engines.py
 	$(BIN)/python tests/bench/extraction.py
-	$(BIN)/python -m pytest -m "" -s tests/bench
+	$(BIN)/python -m pytest -m "" -s tests/bench --ignore tests/bench/test_speed_gate.py
+
+growth: $(VENV)/dev ## Measure search up to a million chunks: an hour on two cores, 8 GB of disk
+	$(BIN)/python tests/bench/growth.py
 
 clean: ## Remove what was installed and what the demo indexed
 	rm -rf $(VENV) .demo
