@@ -142,7 +142,7 @@ def make(folder: Path, size: int) -> dict[str, Any]:
     np.save(folder / "nearest.npy", nearest(vectors, asked))
     rows: dict[str, int] = {}  # passage hash to the row of its vector, filled as the pages are read
     pages, apart = timed(corpus_pages(size), rows)
-    dense = Dense("made-up", "made-up", DIM, lambda passages: (vectors[rows[each]] for each in passages))
+    dense = Dense("made-up", "made-up", DIM, rows, lambda passages: (vectors[rows[each]] for each in passages))
     start = time.process_time()
     made = generation.publish(folder / "store", pages, revision="1", chunker="made-up", created=AT, dense=dense)
     spent = time.process_time() - start - apart()

@@ -55,7 +55,7 @@ def make(home: Path) -> dict[str, float]:
 
     random = np.random.default_rng(1)
     with App(settings.load(os.environ), os.environ) as app:
-        app.generation()
+        app.crawl(app.source("handbook"))
         embedder, _ = app.embedder
         assert embedder is not None
         with app.store() as store:
@@ -70,8 +70,8 @@ def make(home: Path) -> dict[str, float]:
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
         pages = list(corpus([each.text for each in known]))
         rows = {passage_hash(part[0]): n for n, part in enumerate(part for page in pages for part in page.chunks)}
-        dense = Dense(embedder.name, embedder.key, embedder.dim, lambda of: (moved[rows[each]] for each in of))
-        late = Late(projection, lambda of: (tokens[donors[rows[each]]] for each in of))
+        dense = Dense(embedder.name, embedder.key, embedder.dim, rows, lambda of: (moved[rows[each]] for each in of))
+        late = Late(projection, rows, lambda of: (tokens[donors[rows[each]]] for each in of))
         names = {"revision": "1", "chunker": "made-up", "created": "2026-01-01T00:00:00+00:00"}
         start = time.process_time()
         generation.publish(home / "alone", pages, **names, dense=None)

@@ -366,7 +366,7 @@ def test_a_transaction_that_was_cut_off_is_rolled_back(tmp_path):
         (lambda folder: _put(folder, written("arena", words=5000)), 150_000, "crawl.db"),
         (lambda folder: _publish(folder, HashEmbedder(dim=2000)), 150_000, "crawl.db"),
         (lambda folder: _publish(folder, None), 20_000, "text.db"),
-        (lambda folder: _publish(folder, HashEmbedder(dim=500)), 60_000, "dense.faiss"),
+        (lambda folder: _publish(folder, HashEmbedder(dim=500)), 75_000, "dense.faiss"),
         (lambda folder: _publish(folder, None), 0, "lock"),
     ],
     ids=["lock", "page", "vectors", "text", "faiss", "nothing"],
