@@ -86,7 +86,8 @@ def search(
             reason = exc.message
     order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, collections)))
     least = order.scored[:JOINED][-1][1] if order.scored else 0.0
-    hits = [widened(hit, least) for hit in preferred(generation.hits(order.scored, collections), question)[:k]]
+    read = generation.hits(order.scored, collections, limit=max(k, JOINED))
+    hits = [widened(hit, least) for hit in preferred(read, question)[:k]]
     verdict = _judged(generation, question, order, hits)
     mode: Mode = "hybrid" if found else "lexical"
     return Results(tuple(hits), mode, "" if found else reason, verdict, generation.manifest.number)
