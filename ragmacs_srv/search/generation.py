@@ -122,8 +122,6 @@ class Generation:
         """Open FOLDER; raises IndexCorrupt when a file is not what was written, IndexMismatch for another format."""
         self.folder = folder
         self._lock = _hold(folder)
-        # What `lexical` last found: a hybrid search asks again how well the other side's candidates score.
-        self._scored: tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.float64]] | None = None
         try:
             with mapped(folder.name, hint=REBUILD):
                 self.manifest = _read_manifest(folder)
@@ -156,24 +154,12 @@ class Generation:
         """
         if not query:
             return []
-        asked = " OR ".join(f'"{term}"' for term in self._telling(query)), *collections
-        if self._scored is None or self._scored[0] != asked:
-            self._scored = asked, *self._scores(*asked)
-        _, ids, scores = self._scored
-        if among is not None:
-            wanted = np.isin(ids, np.fromiter(among, np.int64))
-            ids, scores = ids[wanted], scores[wanted]
-        if len(ids) > k > 0:
-            best = scores >= np.partition(scores, -k)[-k]
-            ids, scores = ids[best], scores[best]
-        order = np.lexsort((ids, -scores))[:k]
-        return list(zip(ids[order].tolist(), scores[order].tolist(), strict=True))
-
-    def _scores(self, match: str, *collections: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The chunks that MATCH, in the order of their ids, and their BM25 scores."""
-        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)}"
-        rows = np.array(list(self._rows(sql, match, *collections)), [("id", np.int64), ("score", np.float64)])
-        return rows["id"], rows["score"]
+        match = " OR ".join(f'"{term}"' for term in self._telling(query))
+        # "+": without it SQLite looks for each of these rows by itself, and sets up bm25() anew every time
+        only = "" if among is None else f"AND +rowid IN ({_listed(among)})"
+        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} {only}"
+        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *collections, k)
+        return [(row[0], row[1]) for row in rows]
 
     def _telling(self, query: Sequence[str]) -> list[str]:
         """The terms of QUERY to search for, each once: all of them, but in a large generation the rarer ones."""
