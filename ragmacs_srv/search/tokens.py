@@ -90,17 +90,15 @@ class TokenFile:
         A row without token vectors has the mean of the others: it is neither better nor worse for that.
         """
         asked = self._matrix.turn(question)
-        best = np.array([self._best(asked, row) for row in rows], np.float32).reshape(len(rows), len(asked))
-        known = np.array([self._offsets[row] < self._offsets[row + 1] for row in rows], np.bool_)
+        best = np.zeros((len(rows), len(asked)), np.float32)
+        spans = [(int(self._offsets[row]), int(self._offsets[row + 1])) for row in rows]
+        known = np.array([start < end for start, end in spans], np.bool_)
         if known.any():
+            tokens = np.concatenate([self._tokens[start:end] for start, end in spans]).astype(np.float32)
+            starts = np.cumsum([0, *(end - start for start, end in spans)])[:-1][known]
+            best[known] = np.maximum.reduceat(tokens @ asked.T, starts, axis=0) / SCALE
             best[~known] = best[known].mean(axis=0)
         return best
-
-    def _best(self, asked: NDArray[np.float32], row: int) -> NDArray[np.float32]:
-        tokens = self._tokens[self._offsets[row] : self._offsets[row + 1]].astype(np.float32)
-        if not len(tokens):
-            return np.zeros(len(asked), np.float32)
-        return np.asarray((asked @ tokens.T).max(axis=1) / SCALE, np.float32)
 
 
 def write(folder: Path, projection: Projection, rows: Iterable[NDArray[np.int8]]) -> None:

@@ -117,7 +117,7 @@ def questions(vectors: Floats) -> tuple[Floats, list[str]]:
 class Asked:
     """The embedder of the questions: they have their vectors already."""
 
-    name, key, dim = "made-up", "made-up", DIM
+    name, key, numeric, dim = "made-up", "made-up", "exact", DIM
 
     def __init__(self, vectors: Floats, asked: Sequence[str]) -> None:
         self._vectors = dict(zip(asked, vectors, strict=True))
