@@ -7,7 +7,7 @@ does. What tells is the word of the question that is matched worst, and names th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,8 @@ class Verdict:
 
 def by_coverage(generation: Generation, question: str, passages: Sequence[str]) -> Verdict:
     """Judge by the words of QUESTION that the best PASSAGES hold, each weighted by how rare it is."""
-    weights, missing = word_weights(generation, question), uncovered(generation, question)
+    weights = word_weights(generation, question)
+    missing = uncovered(generation, weights)
     covered = coverage(weights, passages[:LOOKED_AT])
     rest = {word: weight for word, weight in weights.items() if word not in missing}
     near = len(missing) < 2 and coverage(rest, passages[:LOOKED_AT]) >= THIN
@@ -57,19 +58,20 @@ def by_tokens(
     best = matches[:LOOKED_AT].max(axis=0, initial=0.0)
     matched: list[float] = []
     names = 0
-    for word, (start, end) in content_spans(question).items():
+    words = content_spans(question)
+    for word, (start, end) in words.items():
         tokens = [n for n, (first, last) in enumerate(spans) if first < end and last > start]
         if tokens:
             matched.append(float(best[tokens].mean()))
         # the model spells a name in pieces; a word that it knows is more likely put otherwise in the text
         names += len(tokens) > 1 and not any(map(generation.frequency, terms(word)))
     confidence, near = _share(min(matched, default=0.0) - NAME * names), names < 2 and nearest >= NEAR
-    return Verdict(confidence, near or confidence >= DOUBTFUL, uncovered(generation, question))
+    return Verdict(confidence, near or confidence >= DOUBTFUL, uncovered(generation, words))
 
 
-def uncovered(generation: Generation, question: str) -> tuple[str, ...]:
-    """The content words of QUESTION that stand nowhere as a whole: knowing `heap` is not knowing `HeapIdle`."""
-    return tuple(word for word in content_spans(question) if not _known(generation, word))
+def uncovered(generation: Generation, words: Iterable[str]) -> tuple[str, ...]:
+    """The WORDS that stand nowhere as a whole: knowing `heap` is not knowing `HeapIdle`."""
+    return tuple(word for word in words if not _known(generation, word))
 
 
 def word_weights(generation: Generation, question: str) -> Mapping[str, float]:

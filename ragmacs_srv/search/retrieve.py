@@ -26,6 +26,7 @@ FUSED_SHARE = 0.4  # of a re-ranked score; the best shares lie between .3 and .5
 Scored = list[tuple[int, float]]  # (chunk id, score), best first
 JOINED = 20  # of the best chunks, those of one section are shown as one window
 WINDOW = 1600  # characters that such a window may have
+SPARE = 4  # sections read beyond those asked for, which may still be preferred
 OWN_RELEASE = 0.1  # what a page gains when the question names the release that it is about
 ALMOST = 0.1  # behind the opening of a page, another section of that page is as good
 OPENING = 1000  # characters that an opening has at most; a longer one says something itself
@@ -86,7 +87,7 @@ def search(
             reason = exc.message
     order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, collections)))
     least = order.scored[:JOINED][-1][1] if order.scored else 0.0
-    read = generation.hits(order.scored, collections, limit=max(k, JOINED))
+    read = generation.hits(order.scored, collections, limit=k + SPARE)
     hits = [widened(hit, least) for hit in preferred(read, question)[:k]]
     verdict = _judged(generation, question, order, hits)
     mode: Mode = "hybrid" if found else "lexical"

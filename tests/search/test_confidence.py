@@ -86,8 +86,8 @@ def test_no_passages_are_no_match(opened: Generation) -> None:
 
 
 def test_knowing_a_piece_is_not_knowing_the_identifier(opened: Generation) -> None:
-    assert uncovered(opened, "What do HeapIdle and HeapAlloc count in runtime.MemStats?") == ("HeapIdle",)
-    assert uncovered(opened, "runtime.HeapIdle or heap/limit?") == ("runtime.HeapIdle",)
+    assert uncovered(opened, ["HeapIdle", "HeapAlloc", "count", "runtime.MemStats"]) == ("HeapIdle",)
+    assert uncovered(opened, ["runtime.HeapIdle", "heap/limit"]) == ("runtime.HeapIdle",)
 
 
 def test_coverage_weighs_rare_words_more(opened: Generation) -> None:
