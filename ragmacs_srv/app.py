@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -46,6 +48,7 @@ from .search.embed import (
 from .search.export import Unexportable, exported
 from .search.generation import Generation, Manifest
 from .search.retrieve import Results
+from .search.shared import Shared
 from .search.store import CRAWL_DB, Store
 from .settings import Settings, api_key, llm_key
 
@@ -62,8 +65,17 @@ PREPARE = "ragmacs model prepare"
 log = logging.getLogger(__name__)
 
 
+class _Warm:
+    """What all requests of a process share: the generations they read, and what embeds their questions."""
+
+    def __init__(self) -> None:
+        self.generations = Shared()
+        self.lock = threading.Lock()
+        self.asker: Embedder | None = None
+
+
 class App:
-    """Everything ragmacs can do, in this process. One call at a time; close it when done."""
+    """Everything ragmacs can do, in this process. One call at a time, but see `request`; close it when done."""
 
     def __init__(
         self, settings: Settings, environ: Mapping[str, str], *, sink: Sink = ignore, cancel: Cancel | None = None
@@ -72,8 +84,8 @@ class App:
         self.sink = timed(sink)
         self.cancel = cancel or Cancel()
         self._environ = environ
+        self._warm = _Warm()
         self._generation: Generation | None = None
-        self._asker: Embedder | None = None
 
     def __enter__(self) -> App:
         return self
@@ -82,8 +94,25 @@ class App:
         self.close()
 
     def close(self) -> None:
+        self._release()
+        self._warm.generations.close()
+
+    @contextmanager
+    def request(self, *, sink: Sink = ignore, cancel: Cancel | None = None) -> Iterator[App]:
+        """This App for one request in one thread, with the same warm parts; any number at the same time.
+
+        The generation that it reads stays readable until the end, whatever is published meanwhile.
+        """
+        mine = copy.copy(self)
+        mine.sink, mine.cancel, mine._generation = timed(sink), cancel or Cancel(), None
+        try:
+            yield mine
+        finally:
+            mine._release()
+
+    def _release(self) -> None:
         if self._generation is not None:
-            self._generation.close()
+            self._warm.generations.release(self._generation)
             self._generation = None
 
     # The parts
@@ -167,12 +196,13 @@ class App:
     def _prompt(self) -> Embedder:
         """What embeds questions; raises EmbedderMissing when that must be exported first."""
         deadline = self.settings.search.deadline
-        if self._asker is None:
-            engine = self._engine(wait=deadline <= 0)
-            if isinstance(engine, OnnxEmbedder | OpenVinoEmbedder):
-                engine.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
-            self._asker = within(engine, deadline) if deadline > 0 else engine
-        return self._asker
+        with self._warm.lock:
+            if self._warm.asker is None:
+                engine = self._engine(wait=deadline <= 0)
+                if isinstance(engine, OnnxEmbedder | OpenVinoEmbedder):
+                    engine.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
+                self._warm.asker = within(engine, deadline) if deadline > 0 else engine
+            return self._warm.asker
 
     def _so_far(self, made: Manifest) -> str:
         """How much of a generation has no vectors yet, or ""."""
@@ -253,8 +283,8 @@ class App:
             if self.settings.search.deadline <= 0:
                 self._embed_handbook(folder)
         if self._generation is None or self._generation.folder != generation.newest(folder):
-            self.close()
-            self._generation = generation.current(folder)
+            self._release()
+            self._generation = self._warm.generations.open(folder)
         if self._generation is None:
             raise NotIndexed(f"nothing is indexed in {folder}", hint="ragmacs crawl go-gc")
         return self._generation

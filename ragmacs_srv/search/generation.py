@@ -116,7 +116,7 @@ class Late:
 
 
 class Generation:
-    """One generation, opened for reading; it stays readable while newer ones are made."""
+    """One generation, opened for reading, by any number of threads; it stays readable while newer ones are made."""
 
     def __init__(self, folder: Path) -> None:
         """Open FOLDER; raises IndexCorrupt when a file is not what was written, IndexMismatch for another format."""
@@ -129,8 +129,7 @@ class Generation:
                     raise IndexCorrupt(problem, hint=REBUILD)
                 self.vectors = self._vectors()
                 self.tokens = tokens.TokenFile(folder) if self.manifest.projection else None
-                uri = (folder / TEXT).absolute().as_uri() + "?immutable=1"
-                self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                self._idle = [self._connect()]
         except BaseException:
             os.close(self._lock)
             raise
@@ -142,7 +141,9 @@ class Generation:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
+        """Nobody may be reading it."""
+        for db in self._idle:
+            db.close()
         os.close(self._lock)
 
     def lexical(
@@ -266,7 +267,19 @@ class Generation:
 
     def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         with mapped(f"{self.folder.name}: {TEXT}", hint=REBUILD):
-            yield from self._db.execute(sql, values).fetchall()
+            try:
+                db = self._idle.pop()
+            except IndexError:  # threads never share one: they would take turns
+                db = self._connect()
+            try:
+                rows = db.execute(sql, values).fetchall()
+            finally:
+                self._idle.append(db)
+        yield from rows
+
+    def _connect(self) -> sqlite3.Connection:
+        uri = (self.folder / TEXT).absolute().as_uri() + "?immutable=1"
+        return sqlite3.connect(uri, uri=True, check_same_thread=False)
 
 
 def current(folder: Path) -> Generation | None:
