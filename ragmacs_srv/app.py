@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +20,7 @@ from .answer import ask as answering
 from .answer import evaluation
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
+from .aside import PREPARE, Preparation
 from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
 from .ingest import handbook, sources
@@ -31,7 +29,7 @@ from .ingest.urls import origin
 from .model import Answer, Page, Source
 from .pipeline import Growth, Reader, Report
 from .search import generation, retrieve, soundness
-from .search.database import claimed, mapped, writer
+from .search.database import mapped, writer
 from .search.deadline import within
 from .search.embed import (
     Embedder,
@@ -59,8 +57,6 @@ MAX_QUESTION = 4000  # characters
 SOON = 64  # chunks that are embedded in seconds: not worth a generation without their vectors
 ENOUGH = 0.9  # of the chunks have vectors, or words alone find more: MRR .46 with a third, .55 with 3/4, .59 without
 GROWN_CHUNKS, GROWN_VECTORS = 100, 256  # the least that makes a new generation worth its while
-
-PREPARE = "ragmacs model prepare"
 
 log = logging.getLogger(__name__)
 
@@ -185,12 +181,10 @@ class App:
                 return self._prompt(), ""
         except EmbedderMissing as exc:
             if exc.hint == PREPARE:
-                self._prepare_aside()
-                return None, f"{exc.message} ({PREPARE} waits for it)"
+                return None, self._preparation.start("the model", self._environ)
             return None, f"{exc.message}; run: {exc.hint}"
         if opened.folder.parent == self._handbook_store:
-            self._prepare_aside()
-            return None, f"the handbook is being embedded ({PREPARE} waits for it)"
+            return None, self._preparation.start("the handbook", self._environ)
         return None, self._so_far(made)
 
     def _prompt(self) -> Embedder:
@@ -211,25 +205,9 @@ class App:
         hint = " so far" if writer(self.settings.folders.store) else "; run: ragmacs reindex"
         return f"vectors for {made.vectors:,} of {made.chunks:,} chunks{hint}"
 
-    def _prepare_aside(self) -> None:
-        """Start `prepare` in a process that outlives this one, unless one is at it."""
-        lock = claimed(self.settings.folders.cache / "prepare.lock")
-        if lock is None:
-            return
-        command = [sys.executable, "-m", str(__package__), *PREPARE.split()[1:], "--quiet"]
-        try:
-            subprocess.run(
-                ["sh", "-c", 'nice -n 5 "$@" &', "sh", *command],  # nobody's child: it is not ours to wait for
-                cwd=Path(__file__).parents[1],  # `-m` looks here first
-                env={**self._environ, "RAGMACS_SEARCH_MODE": "hybrid"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[lock],  # it holds the lock as long as it lives
-            )
-        finally:
-            os.close(lock)
+    @property
+    def _preparation(self) -> Preparation:
+        return Preparation(self.settings.folders.cache, repr(self.settings.embed))
 
     @cached_property
     def tokens(self) -> pipeline.TokenCounter:
@@ -459,9 +437,11 @@ class App:
 
         Returns what the handbook's index is then; None where other pages are indexed, or without a model.
         """
-        embedder, reason = self.embedder
-        if embedder is None:
-            raise EmbedderMissing(reason or "search is lexical by configuration", hint="ragmacs model pull")
+        with self._preparation.remembered():
+            embedder, reason = self.embedder
+            if embedder is None:
+                raise EmbedderMissing(reason or "search is lexical by configuration", hint="ragmacs model pull")
+            embedder.embed(["ready?"])
         if generation.newest(self.settings.folders.store) is not None:
             return None
         self._read_handbook(self._handbook_store)
@@ -626,7 +606,7 @@ class App:
             options = {"rerank": rerank, "compact": compact}
             pipeline.embed(store, embedder, **options, sink=self.sink, cancel=self.cancel, grown=growth)
         except EmbedderMissing as exc:
-            log.warning("no vectors are made: %s", exc.message)
+            log.warning("no vectors are made: %s; %s", exc.message, exc.hint)
             return None
         return embedder
 

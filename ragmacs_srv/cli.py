@@ -514,7 +514,7 @@ def prepare(terminal: Terminal) -> None:
     """Export the model and, where nothing else is indexed, embed the handbook: what a first question starts aside."""
     with terminal.app() as app:
         made = app.prepare()
-        name = app.model.name
+        name = app.settings.embed.model if app.settings.embed.engine == "endpoint" else app.model.name
     vectors = made.vectors if made else 0
     handbook = f"; {_count(vectors, 'chunk')} of the handbook have vectors" if made else ""
     terminal.print({"model": name, "handbook_vectors": vectors}, f"{name} is ready{handbook}")

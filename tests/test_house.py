@@ -21,7 +21,7 @@ ORDER = [
     {"errors", "model", "events", "settings"},
     {"ingest", "search", "golang"},
     {"answer"},
-    {"pipeline"},
+    {"pipeline", "aside"},
     {"registry"},
     {"tools"},
     {"app"},

@@ -307,12 +307,12 @@ def test_what_is_not_ready_is_made_ready_aside_while_words_answer(ragmacs: Run, 
     first = ragmacs("ask", QUESTION)
     assert first.returncode == 0
     assert "[1]" in first.stdout
-    assert "is being embedded (ragmacs model prepare waits for it)" in first.stderr
+    assert "the handbook is being prepared (ragmacs model prepare waits for it)" in first.stderr
     assert not list(home.glob("cache/onnx/*/export.json"))
     prepared(home)
     assert "(hybrid" in ragmacs("ask", QUESTION).stderr
     (made,) = home.glob("cache/onnx/*/export.json")
     made.unlink()
-    assert "is being prepared (ragmacs model prepare waits for it)" in ragmacs("search", "heap").stderr
+    assert "the model is being prepared (ragmacs model prepare waits for it)" in ragmacs("search", "heap").stderr
     prepared(home)
     assert "lexical" not in ragmacs("search", "heap").stderr

@@ -37,7 +37,7 @@ Reply with the numbers of the passages, best first, separated by commas, and wit
 NUMBER, NUMBER, NUMBER
 """
 
-THOUGHT = re.compile(r"(?s)\A.*</think>")
+THOUGHT = re.compile(r"(?s)\A.*</think>|<think>.*\Z")  # thinking that was cut off is no order either
 BULLET = re.compile(r"(?m)^[ \t]*+[0-9]{1,3}+[.)][ \t]++(?=[^\w\n]*+[0-9])")  # "1. [7]" gives 7 the first place
 NUMBERS = re.compile(r"(?<![\w.])[0-9]{1,3}+(?:[\s,;>|\[\]()]++[0-9]{1,3}+)*+")
 

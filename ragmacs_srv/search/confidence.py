@@ -7,6 +7,7 @@ does. What tells is the word of the question that is matched worst, and names th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .generation import Generation
-from .terms import WORD, content_spans, terms, whole
+from .terms import content_spans, terms, whole
 
 LOOKED_AT = 5  # of the best passages
 NAME, WORD_LOST = 0.2, 0.1  # what an unknown name costs where tokens are compared, and an unknown word elsewhere
@@ -65,8 +66,9 @@ def by_tokens(
             matched.append(float(best[tokens].mean()))
         # the model spells a name in pieces; a word that it knows is more likely put otherwise in the text
         names += len(tokens) > 1 and not any(map(generation.frequency, terms(word)))
-    confidence, near = _share(min(matched, default=0.0) - NAME * names), names < 2 and nearest >= NEAR
-    return Verdict(confidence, near or confidence >= DOUBTFUL, uncovered(generation, words))
+    missing, confidence = uncovered(generation, words), _share(min(matched, default=0.0) - NAME * names)
+    near = names < 2 and nearest >= NEAR
+    return Verdict(confidence, len(missing) < len(words) and (near or confidence >= DOUBTFUL), missing)
 
 
 def uncovered(generation: Generation, words: Iterable[str]) -> tuple[str, ...]:
@@ -92,10 +94,11 @@ def coverage(weights: Mapping[str, float], passages: Sequence[str]) -> float:
 
 
 def _known(generation: Generation, word: str) -> bool:
-    """Whether WORD, or every part of it that a dot or slash divides, stands somewhere as a whole."""
-    parts = [part for part in WORD.findall(word) if terms(part)]
-    known = generation.frequency(whole(word)) > 0
-    return known or (bool(parts) and all(generation.frequency(whole(part)) for part in parts))
+    """Whether WORD, or every part of it that a slash divides, stands somewhere as a whole."""
+    parts = [part for part in re.split("[/:]", word) if terms(part)]
+    return generation.frequency(whole(word)) > 0 or (
+        len(parts) > 1 and all(generation.frequency(whole(part)) for part in parts)
+    )
 
 
 def _share(confidence: float) -> float:

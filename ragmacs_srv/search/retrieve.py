@@ -84,7 +84,7 @@ def search(
         try:
             found = _hybrid(generation, embedder, question, collections, rerank=rerank)
         except RagmacsError as exc:
-            reason = exc.message
+            reason = f"{exc.message} ({exc.hint})" if exc.hint else exc.message
     order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, collections)))
     least = order.scored[:JOINED][-1][1] if order.scored else 0.0
     read = generation.hits(order.scored, collections, limit=k + SPARE)
@@ -229,7 +229,7 @@ def _mismatch(generation: Generation, embedder: Embedder) -> str:
     try:
         dim = embedder.dim  # that of a server is known when it has answered
     except RagmacsError as exc:
-        return exc.message
+        return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
     if made.dim != dim:
         return f"{embedder.name} gives vectors of {dim} numbers now, the index holds {made.dim}; run: ragmacs reindex"
     return ""

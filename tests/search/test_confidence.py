@@ -90,6 +90,15 @@ def test_knowing_a_piece_is_not_knowing_the_identifier(opened: Generation) -> No
     assert uncovered(opened, ["runtime.HeapIdle", "heap/limit"]) == ("runtime.HeapIdle",)
 
 
+def test_a_number_is_not_known_by_its_digits(opened: Generation) -> None:
+    assert uncovered(opened, ["1.35", "heap/limit", "heap.limit", ":="]) == ("1.35", "heap.limit", ":=")
+
+
+def test_nothing_but_unknown_words_is_refused_however_well_they_match(opened: Generation) -> None:
+    verdict = by_tokens(opened, "GOMEMLIMTI", matched([0.9, 0.9]), [(0, 4), (4, 10)], nearest=0.9)
+    assert not verdict.answerable
+
+
 def test_coverage_weighs_rare_words_more(opened: Generation) -> None:
     weights = word_weights(opened, "section heap elephant")
     assert weights["elephant"] > weights["heap"] > 0
