@@ -13,7 +13,7 @@ from ..search.embed import Embedder
 from .units import Unit, fenced, followers, group, units
 
 SECTIONS = 8  # looked at
-CITED = 4  # quoted from
+SHARE = 220  # characters of an answer for every section that is quoted from
 CHUNK_SHARE = 0.5
 SECTION_SHARE = 0.5
 FIRST_BONUS = 0.1
@@ -72,7 +72,7 @@ def _priors(hit: Hit) -> Iterator[float]:
 
 def _chosen(candidates: Sequence[Unit], scores: Mapping[Unit, float], budget: int) -> set[Unit]:
     """The best units that fit, each with the lead-in it needs; what two sections say is quoted once."""
-    after = followers(candidates)
+    after, most = followers(candidates), max(budget // SHARE, 1)
     chosen: set[Unit] = set()
     said: set[str] = set()
     cited: set[Section] = set()
@@ -82,7 +82,7 @@ def _chosen(candidates: Sequence[Unit], scores: Mapping[Unit, float], budget: in
             break
         members = [each for each in group(unit, after) if each not in chosen] if unit.text not in said else []
         price = sum(map(cost, members))
-        if members and price <= budget and (unit.section in cited or len(cited) < CITED):
+        if members and price <= budget and (unit.section in cited or len(cited) < most):
             budget -= price
             chosen.update(members)
             said.update(each.text for each in members)
