@@ -452,13 +452,13 @@ def evaluate(
         Path | None, typer.Option("--compare", metavar="FOLDER", help="Compare the index with one made by this model.")
     ] = None,
     fail_below: Annotated[
-        str, typer.Option("--fail-below", metavar="METRIC=LEAST,…", help="Exit 1 when a metric is lower.")
-    ] = "",
+        str | None, typer.Option("--fail-below", metavar="METRIC=LEAST,…", help="Exit 1 when a metric is lower.")
+    ] = None,
     collection: Collections = None,
     mode: Mode = None,
 ) -> int:
     """Ask questions whose right sections are known; report how often and how early those are found."""
-    least = evaluation.bounds(fail_below)
+    least = {} if fail_below is None else evaluation.bounds(fail_below)
     if baseline and model:
         raise InvalidParams("--baseline and --compare exclude each other", hint="compare with one thing")
     before = evaluation.read_run(baseline) if baseline else None
@@ -470,6 +470,7 @@ def evaluate(
             raise InvalidParams("--compare needs vectors, the search is lexical", hint="add --mode hybrid")
         scope = collection or asked.collections
         lost = _lost(app, file, asked.questions, scope)
+        evaluation.check_bounds(least, evaluation.metrics(asked.questions, answers=answers, lost=lost, budget=budget))
         ask = functools.partial(App.evaluate, asked=asked.questions, answers=answers, k=limit, collections=scope)
         if model:
             with app.trial(model) as tried:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ Line = Mapping[str, Any]  # of a run file: what was found for one question
 
 BUDGET = 4000  # characters of results that a reader, or an LLM, is willing to look at
 DEPTHS = (1, 3, 5, 10)
-MARKS = re.compile(r"[`*]+")
-PLAIN = str.maketrans({"–": "-", "—": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " "})
+RUN_LINE = "a line of a run file has id, results with a url each, and, where known, confidence, abstain and mode"
+ANEW = "make it anew with ragmacs eval --run FILE"
+BOUNDS = "write mrr@10=0.7,hit@5=0.85"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Evaluation:
     @property
     def decisive(self) -> str:
         """The metric that judges a run."""
-        return "mrr@10" if "mrr@10" in self.figures else "facts"
+        return next((name for name in ("mrr@10", "facts") if name in self.figures), "cited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +151,8 @@ def _facts(facts: Sequence[str], text: str) -> float:
 
 def holds(text: str, fact: str) -> bool:
     """Whether TEXT holds FACT or one of its alternatives, whatever the case, the blanks, and Markdown's marks."""
-    plain = _plain(text)
-    return any(_plain(each) in plain for each in fact.split("|"))
-
-
-def _plain(text: str) -> str:
-    return " ".join(MARKS.sub("", text.translate(PLAIN)).lower().split())
+    plain = questions.plain(text)
+    return any(questions.plain(each) in plain for each in fact.split("|"))
 
 
 # All of them
@@ -196,6 +193,19 @@ def evaluate(
     return Evaluation(scores, found, by_topic, len(unknown), {key: tuple(gold) for key, gold in lost.items()})
 
 
+def metrics(
+    asked: Sequence[Question],
+    *,
+    answers: bool = False,
+    lost: Mapping[str, Sequence[str]] | None = None,
+    budget: int = BUDGET,
+) -> Mapping[str, Figure]:
+    """What a run over ASKED will be measured by, as it is for one that finds nothing."""
+    nothing = {"results": [{"url": "", "anchor": "", "text": ""}], "confidence": 0.0, "abstain": False}
+    blank = {**nothing, "citations": []} if answers else nothing
+    return evaluate(asked, {each.id: blank for each in asked}, lost=lost, budget=budget).figures
+
+
 def figures(scores: Sequence[Score]) -> dict[str, Figure]:
     """Each metric over those of SCORES that have it, in the order of the one that has most."""
     names = dict.fromkeys(name for each in sorted(scores, key=lambda each: -len(each.values)) for name in each.values)
@@ -205,7 +215,7 @@ def figures(scores: Sequence[Score]) -> dict[str, Figure]:
 def _trust(known: Sequence[Line], unknown: Sequence[Line]) -> dict[str, Figure]:
     """Does confidence tell what can be answered from what cannot, and is what cannot refused, and only that?"""
     found = {}
-    sides = [[line["confidence"] for line in side if line.get("confidence") is not None] for side in (known, unknown)]
+    sides = [[line["confidence"] for line in side if "confidence" in line] for side in (known, unknown)]
     if all(sides):
         found["auroc"] = measures.auroc(*sides)
     if refused := [float(line["abstain"]) for line in unknown if "abstain" in line]:
@@ -269,25 +279,56 @@ def read_run(path: Path) -> dict[str, Line]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidParams(f"{path} cannot be read: {exc}", hint="make one with ragmacs eval --run FILE") from exc
-    lines = [_run_line(f"{path}, {where}", row) for where, row in questions.json_lines(path, text)]
-    if not lines:
-        raise InvalidParams(f"{path} holds no results", hint="make it anew with ragmacs eval --run FILE")
-    return {line["id"]: line for line in lines}
+    found: dict[str, Line] = {}
+    for where, row in questions.json_lines(path, text):
+        line = _run_line(f"{path}, {where}", row)
+        if ("citations" in line) != ("citations" in next(iter(found.values()), line)):
+            raise InvalidParams(f"{path}: up to {where} there are answers and results", hint=ANEW)
+        found[line["id"]] = line
+    if not found:
+        raise InvalidParams(f"{path} holds no results", hint=ANEW)
+    return found
 
 
 def _run_line(where: str, row: Line) -> dict[str, Any]:
     """ROW with every result complete: an address may carry its anchor, the text may be absent."""
-    try:
-        places = {key: [_result(each) for each in row[key]] for key in ("results", "citations") if key in row}
-        return {**row, "id": str(row["id"]), "results": places["results"], **places}
-    except (KeyError, TypeError, AttributeError) as exc:
-        hint = "a line of a run file has id, results, and confidence"
-        raise InvalidParams(f"{where} is no result of a run: {exc!r}", hint=hint) from exc
+    if "id" not in row or "results" not in row:
+        raise InvalidParams(f"{where} has no id or no results", hint=RUN_LINE)
+    for key, sound in SOUND.items():
+        if key in row and not sound(row[key]):
+            raise InvalidParams(f"{where}: {key} = {questions.shown(row[key])}", hint=RUN_LINE)
+    places = {key: [_result(each) for each in row[key]] for key in ("results", "citations") if key in row}
+    if "citations" in places and not places["results"]:
+        raise InvalidParams(f"{where}: an answer with citations, but without results", hint=RUN_LINE)
+    return {**row, "id": questions.label(where, "id", row["id"]), **places}
 
 
-def _result(row: Mapping[str, Any]) -> dict[str, Any]:
-    url, _, anchor = str(row["url"]).partition("#")
-    return {**row, "url": url, "anchor": str(row.get("anchor") or anchor), "text": str(row.get("text") or "")}
+def _result(row: Line) -> dict[str, Any]:
+    url, _, anchor = row["url"].partition("#")
+    return {**row, "url": url, "anchor": row.get("anchor") or anchor, "text": row.get("text") or ""}
+
+
+def _are_results(raw: object) -> bool:
+    return isinstance(raw, list) and all(isinstance(each, dict) and _is_result(each) for each in raw)
+
+
+def _is_result(row: Line) -> bool:
+    url, rest = row.get("url"), (row.get("anchor"), row.get("text"))
+    named = isinstance(url, str) and questions.scheme(url.partition("#")[0]) is not None
+    return named and all(each is None or isinstance(each, str) for each in rest)
+
+
+def _is_number(raw: object) -> bool:
+    return isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max  # not NaN
+
+
+SOUND: Mapping[str, Callable[[object], bool]] = {
+    "results": _are_results,
+    "citations": _are_results,
+    "confidence": _is_number,
+    "abstain": lambda raw: isinstance(raw, bool),
+    "mode": lambda raw: isinstance(raw, str),
+}
 
 
 # The least that is wanted
@@ -295,23 +336,32 @@ def _result(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def bounds(text: str) -> dict[str, float]:
     """Metric to the least wanted of it: TEXT is like `mrr@10=0.7,hit@5=0.85`."""
-    found = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, least = part.rpartition("=")
-        try:
-            found[name.strip().lower()] = float(least)
-        except ValueError:
-            found[""] = 0.0
-        if not name or "" in found:
-            raise InvalidParams(f"{part!r} is no bound", hint="write mrr@10=0.7,hit@5=0.85")
-    return found
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InvalidParams("no bound is given", hint=BOUNDS)
+    return dict(map(_bound, parts))
+
+
+def _bound(part: str) -> tuple[str, float]:
+    name, _, least = part.rpartition("=")
+    try:
+        bound = float(least)
+    except ValueError:
+        bound = math.nan
+    if not name or not math.isfinite(bound):
+        raise InvalidParams(f"{part!r} is no bound", hint=BOUNDS)
+    return name.strip().lower(), bound
+
+
+def check_bounds(least: Mapping[str, float], measured: Collection[str]) -> None:
+    """Raise InvalidParams when LEAST bounds what is not MEASURED."""
+    for name in least:
+        if name not in measured:
+            raise InvalidParams(f"no metric {name!r}", hint="there are: " + ", ".join(measured))
 
 
 def below(found: Mapping[str, Figure], least: Mapping[str, float]) -> list[str]:
-    """What of FOUND is under the bound that LEAST gives it, a line each; raises InvalidParams for no metric."""
-    for name in least:
-        if name not in found:
-            raise InvalidParams(f"no metric {name!r}", hint="there are: " + ", ".join(found))
+    """What of FOUND is under the bound that LEAST gives it, a line each."""
     return [
         f"{name} is {found[name].value:.3f}, wanted: {bound:g}"
         for name, bound in least.items()

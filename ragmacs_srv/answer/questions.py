@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import reprlib
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,10 @@ from ..errors import InvalidParams
 from ..ingest import sources
 from ..settings import nearest
 
+LONGEST = 4000  # characters of a question
+HALVES = re.compile("[\ud800-\udfff]")  # of a character: JSON can carry them, UTF-8 cannot
+MARKS = re.compile(r"[`*]+")
+PLAIN = str.maketrans({"–": "-", "—": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " "})
 EXAMPLE = 'lines like {"id": "q1", "question": "…", "gold": [["/doc/x#y"]]}'
 
 
@@ -68,7 +74,7 @@ def read(path: Path) -> QuestionSet:
         raise InvalidParams(f"{path} holds no questions", hint=EXAMPLE)
     for name, count in Counter(each.id for each in questions).items():
         if count > 1:
-            raise InvalidParams(f"{path}: {count} questions have the id {name!r}", hint="make every id another")
+            raise InvalidParams(f"{path}: {count} questions have the id {shown(name)}", hint="make every id another")
     return QuestionSet(questions, collections)
 
 
@@ -81,12 +87,12 @@ def answers(gold: str, url: str, anchor: str) -> bool:
 
 def json_lines(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(where, object) of every line of TEXT that is not blank; raises InvalidParams for one that is none."""
-    for n, line in enumerate(text.splitlines(), 1):
+    for n, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028 and the like as they are
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise InvalidParams(f"{path}, line {n} is not JSON: {exc}", hint="one object per line") from exc
         if not isinstance(row, dict):
             raise InvalidParams(f"{path}, line {n} is not a JSON object", hint=EXAMPLE)
@@ -96,7 +102,7 @@ def json_lines(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 def _toml(path: Path, text: str) -> tuple[list[tuple[str, Mapping[str, Any]]], tuple[str, ...]]:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError, or a number of too many digits
         raise InvalidParams(f"{path}: {exc}", hint="correct the file") from exc
     rows, collections = table.get("question", []), table.get("collections", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -104,23 +110,78 @@ def _toml(path: Path, text: str) -> tuple[list[tuple[str, Mapping[str, Any]]], t
     return [(f"question {n}", row) for n, row in enumerate(rows, 1)], _texts(f"{path}", "collections", collections)
 
 
+def plain(text: str) -> str:
+    """TEXT without what does not matter to a fact: case, blanks, Markdown's marks, kinds of dashes and quotes."""
+    return " ".join(MARKS.sub("", text.translate(PLAIN)).lower().split())
+
+
+def label(where: str, key: str, raw: object) -> str:
+    """RAW, a string or an integer, as a string; raises InvalidParams for anything else."""
+    if not isinstance(raw, str | int) or isinstance(raw, bool):
+        raise InvalidParams(f"{where}: {key} = {shown(raw)}", hint=f"{key} must be a string or a whole number")
+    try:
+        return _whole(where, key, str(raw))
+    except ValueError as exc:
+        raise InvalidParams(f"{where}: {key} = {shown(raw)}", hint=f"make {key} a string") from exc
+
+
+def shown(raw: object) -> str:
+    """RAW as short as a message needs it, however long or deep it is."""
+    try:
+        return reprlib.repr(raw)
+    except ValueError:
+        return "a number of too many digits"
+
+
 def _question(where: str, row: Mapping[str, Any]) -> Question:
-    text = row.get("question")
-    if not isinstance(text, str) or not text.strip():
-        raise InvalidParams(f"{where} has no question", hint=EXAMPLE)
-    gold = row.get("gold", [])
-    if not isinstance(gold, list):
-        raise InvalidParams(f"{where}: gold = {gold!r}", hint=f"a list of sections, or of groups of them: {EXAMPLE}")
-    groups = tuple(_texts(where, "gold", group if isinstance(group, list) else [group]) for group in gold)
-    for section in (section for group in groups for section in group):
-        if not section.startswith("/") and not urlsplit(section).scheme:
-            raise InvalidParams(f"{where}: gold {section!r} is no section", hint="url#anchor or /path#anchor")
+    where = f"{where}, id {shown(row['id'])}" if row.get("id") else where
+    text = _asked(where, row.get("question"))
     facts = _texts(where, "facts", row.get("facts", []))
-    topic = str(row.get("topic") or row.get("collection") or "")
-    return Question(str(row.get("id") or text), text, tuple(filter(None, groups)), facts, topic)
+    for fact in facts:
+        if not all(map(plain, fact.split("|"))):
+            raise InvalidParams(f"{where}: the fact {shown(fact)} is found in every text", hint="write one|other")
+    topic = label(where, "topic", row.get("topic") or row.get("collection") or "")
+    return Question(label(where, "id", row.get("id") or text), text, _gold(where, row.get("gold", [])), facts, topic)
+
+
+def _asked(where: str, raw: object) -> str:
+    """RAW, if it is a question that may be asked."""
+    if not isinstance(raw, str) or not raw.strip():
+        raise InvalidParams(f"{where} has no question", hint=EXAMPLE)
+    if "\0" in raw:
+        raise InvalidParams(f"{where}: the question holds a NUL byte", hint="ask with text only")
+    if len(raw.strip()) > LONGEST:
+        message = f"{where}: the question has {len(raw.strip()):,} characters, at most {LONGEST:,} are read"
+        raise InvalidParams(message, hint="ask for one thing")
+    return _whole(where, "question", raw)
+
+
+def _gold(where: str, raw: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(raw, list) or [] in raw:
+        hint = f"a list of sections, or of groups of them, none without any: {EXAMPLE}"
+        raise InvalidParams(f"{where}: gold = {shown(raw)}", hint=hint)
+    groups = tuple(_texts(where, "gold", group if isinstance(group, list) else [group]) for group in raw)
+    for section in (section for group in groups for section in group):
+        if not section.startswith("/") and not scheme(section):
+            raise InvalidParams(f"{where}: gold {shown(section)} is no section", hint="url#anchor or /path#anchor")
+    return groups
+
+
+def scheme(url: str) -> str | None:
+    """The scheme of URL, "" without one; None for what cannot be an address."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:  # http://[
+        return None
 
 
 def _texts(where: str, key: str, raw: object) -> tuple[str, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, str) and item for item in raw):
-        raise InvalidParams(f"{where}: {key} = {raw!r}", hint=f"{key} must be a list of strings")
-    return tuple(raw)
+        raise InvalidParams(f"{where}: {key} = {shown(raw)}", hint=f"{key} must be a list of strings")
+    return tuple(_whole(where, key, item) for item in raw)
+
+
+def _whole(where: str, key: str, text: str) -> str:
+    if HALVES.search(text):
+        raise InvalidParams(f"{where}: {key} holds half a character", hint="write no \\ud800 to \\udfff")
+    return text

@@ -12,7 +12,7 @@ from ragmacs_srv import cli, settings
 from ragmacs_srv.answer import evaluation, measures, questions
 from ragmacs_srv.answer.evaluation import Line
 from ragmacs_srv.answer.questions import Question
-from ragmacs_srv.app import App
+from ragmacs_srv.app import MAX_QUESTION, App
 from ragmacs_srv.errors import Cancelled, InvalidParams
 from ragmacs_srv.events import Cancel
 from tests.conftest import Cli, Done
@@ -59,7 +59,26 @@ def write(folder: Path, text: str, name: str = "q.jsonl") -> Path:
         ("q.jsonl", "[]", "line 1 is not a JSON object"),
         ("q.toml", "[[question]\n", "line 1"),
         ("q.toml", 'question = "a?"', r"\[\[question\]\]"),
-        ("q.jsonl", '{"id": "x"}', "line 1 has no question"),
+        ("q.jsonl", '{"question": ""}', "line 1 has no question"),
+        ("q.jsonl", '{"id": "x"}', "line 1, id 'x' has no question"),
+        ("q.jsonl", '{"id": "x", "question": "a\\u0000b"}', "id 'x': the question holds a NUL"),
+        ("q.jsonl", f'{{"id": "x", "question": "{"a" * 4001}"}}', "id 'x': the question has 4,001 characters"),
+        ("q.jsonl", '{"id": "x", "question": "\\ud800?"}', "id 'x': question holds half a character"),
+        ("q.jsonl", '{"id": "x\\udc00", "question": "a?"}', "id holds half a character"),
+        ("q.jsonl", '{"question": "a?", "gold": ["/a#\\ud800"]}', "gold holds half a character"),
+        ("q.jsonl", '{"id": ["x"], "question": "a?"}', "id = ['x']"),
+        ("q.jsonl", f'{{"id": {"1" * 5000}, "question": "a?"}}', "line 1"),
+        ("q.toml", f'[[question]]\nid = {"1" * 5000}\nquestion = "a?"', "digits"),
+        ("q.toml", f'[[question]]\nid = 0x{"f" * 5000}\nquestion = "a?"', "digits"),
+        ("q.toml", f'[[question]]\ngold = 0x{"f" * 5000}\nquestion = "a?"', "gold = a number of too many digits"),
+        ("q.jsonl", '{"question": "a?"}\n' + "[" * 100_000, "line 2 is not JSON"),
+        ("q.toml", "a = " + "[" * 100_000, "recursion"),
+        ("q.jsonl", '{"id": "x", "question": "a?", "gold": [[]]}', "id 'x': gold = [[]]"),
+        ("q.jsonl", '{"question": "a?", "gold": [["/a#x"], []]}', "gold = [['/a#x'], []]"),
+        ("q.jsonl", '{"question": "a?", "gold": ["http://[/"]}', "'http://[/' is no section"),
+        ("q.jsonl", '{"id": "x", "question": "a?", "facts": ["|"]}', "id 'x': the fact '|'"),
+        ("q.jsonl", '{"question": "a?", "facts": ["one| "]}', "the fact 'one| '"),
+        ("q.jsonl", '{"question": "a?", "facts": ["**"]}', "the fact '**'"),
         ("q.toml", '[[question]]\nquestion = " "', "question 1 has no question"),
         ("q.jsonl", '{"question": "a?", "gold": "/a#x"}', "gold = '/a#x'"),
         ("q.jsonl", '{"question": "a?", "gold": [[1]]}', r"gold = \[1\]"),
@@ -68,7 +87,7 @@ def write(folder: Path, text: str, name: str = "q.jsonl") -> Path:
         ("q.jsonl", '{"id": 1, "question": "a?"}\n{"id": "1", "question": "b?"}', "2 questions have the id '1'"),
         ("q.jsonl", '{"question": "a?"}\n{"question": "a?"}', "have the id 'a?'"),
     ],
-    ids=range(14),
+    ids=range(33),
 )
 def test_a_wrong_file_is_named_with_the_place_and_the_reason(tmp_path: Path, name: str, text: str, says: str) -> None:
     with pytest.raises(InvalidParams) as caught:
@@ -82,6 +101,20 @@ def test_a_question_without_id_is_known_by_its_text(tmp_path: Path) -> None:
     path = write(tmp_path, '\ufeff{"question": "a?", "gold": ["/a#x", "/a#y"], "collection": "go"}\n\n')
     (only,) = questions.read(path).questions
     assert only == Question("a?", "a?", (("/a#x",), ("/a#y",)), topic="go")
+
+
+def test_a_line_ends_at_a_line_feed_and_nowhere_else(tmp_path: Path) -> None:
+    odd = "a\u2028b\u2029c\x85d\x0c"
+    row = json.dumps({"id": odd, "question": f"{odd}?", "results": []}, ensure_ascii=False)
+    path = write(tmp_path, f"{row}\r\n\n{row.replace('b', 'e')}")
+    assert [each.text for each in questions.read(path).questions] == [f"{odd}?", f"{odd}?".replace("b", "e")]
+    assert len(evaluation.read_run(path)) == 2
+
+
+def test_the_longest_question_that_may_be_asked_may_be_in_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path, json.dumps({"question": "a" * MAX_QUESTION}))
+    assert len(questions.read(path).questions) == 1
+    assert questions.LONGEST == MAX_QUESTION
 
 
 def test_the_questions_that_ship_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,12 +271,43 @@ def test_answers_are_not_compared_with_results() -> None:
         ("", "no results"),
         ("{", "line 1 is not JSON"),
         ('{"id": "a"}', "line 1"),
-        ('{"id": "a", "results": [{"anchor": "x"}]}', "url"),
+        ('{"id": "a", "results": [{"anchor": "x"}]}', "results = "),
+        ('{"id": "a", "results": [{"url": "http://["}]}', "url"),
+        ('{"id": "a", "results": [{"url": "/a", "text": 5}]}', "text"),
+        ('{"id": "a", "results": {}}', "results"),
+        ('{"id": "a", "results": null}', "results"),
+        ('{"id": "a", "results": ["/a#x"]}', "results"),
+        ('{"id": "a", "results": [], "citations": []}', "results"),
+        ('{"id": null, "results": []}', "id"),
+        ('{"id": "a", "results": [], "confidence": "high"}', "confidence"),
+        ('{"id": "a", "results": [], "confidence": null}', "confidence"),
+        ('{"id": "a", "results": [], "confidence": true}', "confidence"),
+        ('{"id": "a", "results": [], "confidence": NaN}', "confidence"),
+        (f'{{"id": "a", "results": [], "confidence": 1{"0" * 400}}}', "confidence"),
+        ('{"id": "a", "results": [], "abstain": "maybe"}', "abstain"),
+        ('{"id": "a", "results": [], "abstain": null}', "abstain"),
+        ('{"id": "a", "results": [], "mode": ["x"]}', "mode"),
+        ("[" * 100_000, "line 1 is not JSON"),
     ],
+    ids=range(20),
 )
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(InvalidParams, match=says):
-        evaluation.read_run(write(tmp_path, text))
+    sound = '{"id": "z", "results": []}\n' if text else ""
+    with pytest.raises(InvalidParams, match=says.replace("line 1", "line 2")) as caught:
+        evaluation.read_run(write(tmp_path, sound + text))
+    assert f"{tmp_path / 'q.jsonl'}{', line 2' if text else ''}" in caught.value.message
+
+
+def test_a_file_of_answers_and_results_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"id": "a", "results": []}\n{"id": "b", "results": [{"url": "/a"}], "citations": []}')
+    with pytest.raises(InvalidParams, match="line 2"):
+        evaluation.read_run(path)
+
+
+def test_answers_without_known_facts_are_compared_by_what_they_cite() -> None:
+    right = {key: {**each, "citations": each["results"]} for key, each in numbered(12, 1).items()}
+    wrong = {key: {**each, "citations": []} for key, each in right.items()}
+    assert evaluation.compare(asked(12), wrong, right).verdict == "better"
 
 
 def test_a_run_of_another_tool_may_put_the_anchor_into_the_address(tmp_path: Path) -> None:
@@ -288,6 +352,10 @@ def test_a_metric_below_its_bound_is_exit_code_1(run: Cli) -> None:
     ("args", "says"),
     [
         (("--fail-below", "mrr@10"), "mrr@10=0.7"),
+        (("--fail-below", "mrr@10=nan"), "'mrr@10=nan' is no bound"),
+        (("--fail-below", "hit@1=0,mrr@10=-inf"), "'mrr@10=-inf' is no bound"),
+        (("--fail-below", ""), "mrr@10=0.7"),
+        (("--fail-below", " ,"), "mrr@10=0.7"),
         (("--fail-below", "hit@99=1"), "there are: hit@1"),
         (("--baseline", "/no/such"), "--run"),
         (("--questions", "hand-book"), "handbook"),
@@ -301,6 +369,28 @@ def test_wrong_options_are_one_clear_line(run: Cli, args: tuple[str, ...], says:
     done = run("eval", *args)
     assert done.code == 2
     assert says in done.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--fail-below", "facts=0.5"), ("--answers", "--fail-below", "mrr@10=0.5")],
+    ids=["of answers", "of results"],
+)
+def test_a_metric_that_the_run_will_not_have_is_refused_before_it(
+    run: Cli, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    done = run("eval", *args, "--run", str(tmp_path / "run.jsonl"))
+    assert (done.code, "no metric" in done.err) == (2, True)
+    assert list(tmp_path.glob("run.*")) == []
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_the_metrics_of_a_run_are_known_before_it(answers: bool) -> None:
+    some = [question(["/a#x"], ["/a#y"], facts=("x",)), question(name="none")]
+    ahead = evaluation.metrics(some, answers=answers)
+    whole = {each.id: {**line("/a#x", name=each.id), **({"citations": []} if answers else {})} for each in some}
+    assert list(ahead) == list(evaluation.evaluate(some, whole).figures)
+    assert {"auroc", "refused", "kept"} <= set(ahead)
 
 
 def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
