@@ -51,6 +51,7 @@ Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", he
 # Of every wrong use; typer has no public name for it.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 Runs = Mapping[str, evaluation.Line]  # by question id
+PART = ".part"  # ends the name of a run file that is not whole yet
 
 COMMON = {
     "home": (str | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),
@@ -441,7 +442,14 @@ def evaluate(
         str,
         typer.Option("--questions", metavar="FILE", help="TOML or JSONL, or the name of questions that ship with us."),
     ] = "handbook",
-    run: Annotated[Path | None, typer.Option("--run", metavar="OUT.jsonl", help="Write the results here.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="OUT.jsonl",
+            help="Write the results here when all are found; until then, and after Ctrl-C, they are in OUT.jsonl.part.",
+        ),
+    ] = None,
     answers: Annotated[bool, typer.Option("--answers", help="Judge the extracted answer, not the results.")] = False,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="Results per question.")] = 10,
     budget: Annotated[int, typer.Option(min=100, help="Characters of results in which facts are looked for.")] = 4000,
@@ -464,6 +472,7 @@ def evaluate(
     before = evaluation.read_run(baseline) if baseline else None
     file = questions.find(name)
     asked = questions.read(file)
+    _keep(run, file, baseline)
     llm = "" if answers else None  # only to re-rank
     with terminal.app(search_mode=mode, search_deadline=0.0, llm_base_url=llm) as app:
         if model and app.settings.search.mode == "lexical":
@@ -660,21 +669,47 @@ def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str])
     return lost
 
 
+def _keep(run: Path | None, *read: Path | None) -> None:
+    """Raise InvalidParams when writing RUN would destroy a file that is READ."""
+    for written in (run, _aside(run)) if run else ():
+        for each in filter(None, read):
+            with contextlib.suppress(OSError):  # what does not exist is not the same
+                if written.samefile(each):
+                    message = f"--run {run} would overwrite {each}, which this run reads"
+                    raise InvalidParams(message, hint="name another file with --run")
+
+
 def _recorded(lines: Iterable[evaluation.Line], path: Path | None) -> Iterator[evaluation.Line]:
-    """LINES as they come, each in the file at PATH before the next is asked for."""
+    """LINES as they come, each in a file beside PATH before the next is asked for; PATH is replaced after the last."""
     if path is None:
         yield from lines
         return
-    _write(path, "", "w")
-    for line in lines:
-        _write(path, evaluation.dump(line), "a")
-        yield line
-
-
-def _write(path: Path, text: str, how: str) -> None:
+    aside = _aside(path)
+    with _writing(aside):
+        aside.write_text("", "utf-8")
     try:
-        with path.open(how, encoding="utf-8") as file:
-            file.write(text)
+        for line in lines:
+            with _writing(aside), aside.open("a", encoding="utf-8") as file:
+                file.write(evaluation.dump(line))
+            yield line
+    except Cancelled as exc:
+        raise Cancelled(hint=f"the results so far are in {aside}") from exc
+    if aside != path:
+        with _writing(path):
+            aside.replace(os.path.realpath(path))
+
+
+def _aside(path: Path) -> Path:
+    """Where the lines of a run are until PATH, or what it links to, is replaced; PATH itself if it is a device."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - no OSError for a name too long
+        return path
+    return Path(os.path.realpath(path) + PART)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise InvalidParams(f"{path} cannot be written: {exc.strerror}", hint="name another file") from exc
 

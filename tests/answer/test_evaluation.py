@@ -393,16 +393,52 @@ def test_the_metrics_of_a_run_are_known_before_it(answers: bool) -> None:
     assert {"auroc", "refused", "kept"} <= set(ahead)
 
 
-def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("link", ["same", "symlink", "hardlink", "part"])
+@pytest.mark.parametrize("option", ["--questions", "--baseline"])
+def test_a_run_is_never_written_over_what_it_reads(run: Cli, tmp_path: Path, option: str, link: str) -> None:
+    out = tmp_path / "out.jsonl"
+    read = tmp_path / {"same": "out.jsonl", "part": "out.jsonl.part"}.get(link, "in.jsonl")
+    read.write_text(json.dumps({**line(POOL), "question": "what is a pool?", "gold": [POOL]}))
+    if link == "symlink":
+        out.symlink_to(read)
+    elif link == "hardlink":
+        out.hardlink_to(read)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    done = run("eval", option, str(read), "--run", str(out))
+    assert (done.code, str(read) in done.err) == (2, True)
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
+def test_a_stored_run_is_replaced_only_by_a_whole_one(run: Cli, tmp_path: Path) -> None:
+    stored, link = write(tmp_path, "old"), tmp_path / "link.jsonl"
+    link.symlink_to(stored)
+    lines = cli._recorded([line("/a#x")], link)
+    next(lines)
+    assert stored.read_text() == "old"
+    assert list(lines) == []
+    assert list(evaluation.read_run(stored)) == ["q"]
+    assert link.is_symlink()
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_run_may_go_to_where_nothing_can_be_replaced(run: Cli) -> None:
+    assert evaluated(run, "--run", "/dev/null")["questions"] > 0
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path) -> None:
     environ = {"RAGMACS_HOME": str(tmp_path / "home"), "RAGMACS_SEARCH_MODE": "lexical"}
-    cancel, out = Cancel(), tmp_path / "run.jsonl"
+    cancel, out = Cancel(), write(tmp_path, "old", "run.jsonl")
     with App(settings.load(environ), environ, cancel=cancel) as app:
         lines = cli._recorded(app.evaluate(asked(5)), out)
         found = [next(lines), next(lines)]
         cancel.cancel()
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled) as caught:
             next(lines)
-    assert list(evaluation.read_run(out)) == [each["id"] for each in found]
+    part = tmp_path / "run.jsonl.part"
+    assert list(evaluation.read_run(part)) == [each["id"] for each in found]
+    assert str(part) in caught.value.hint
+    assert out.read_text() == "old"
 
 
 def test_the_answers_themselves_can_be_judged(run: Cli) -> None:
