@@ -27,11 +27,12 @@ from .answer import evaluation, questions, scoreboard
 from .answer.ask import UNPRINTABLE
 from .answer.questions import Question
 from .app import App
-from .errors import Cancelled, FetchError, InvalidParams, NotIndexed, RagmacsError, StorageError
+from .errors import Cancelled, EmbedderMissing, FetchError, InvalidParams, NotIndexed, RagmacsError, StorageError
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import sources
 from .model import Answer, Source
 from .pipeline import Report
+from .search.embed import WEIGHTS, find_model
 
 cli = typer.Typer(
     name="ragmacs",
@@ -477,6 +478,8 @@ def evaluate(
     with terminal.app(search_mode=mode, search_deadline=0.0, llm_base_url=llm) as app:
         if model and app.settings.search.mode == "lexical":
             raise InvalidParams("--compare needs vectors, the search is lexical", hint="add --mode hybrid")
+        if model:
+            _check_model(app, model)
         scope = collection or asked.collections
         lost = _lost(app, file, asked.questions, scope)
         evaluation.check_bounds(least, evaluation.metrics(asked.questions, answers=answers, lost=lost, budget=budget))
@@ -669,6 +672,15 @@ def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str])
     return lost
 
 
+def _check_model(app: App, folder: Path) -> None:
+    """Raise EmbedderMissing, in words about --compare, when FOLDER is none of a model."""
+    try:
+        find_model(dataclasses.replace(app.settings.embed, path=str(folder)), app.settings.folders.models, {})
+    except EmbedderMissing as exc:
+        hint = f"a model folder holds modules.json, config.json, tokenizer.json, and one of {', '.join(WEIGHTS)}"
+        raise EmbedderMissing(f"--compare: {folder} holds no sentence-transformers model", hint=hint) from exc
+
+
 def _keep(run: Path | None, *read: Path | None) -> None:
     """Raise InvalidParams when writing RUN would destroy a file that is READ."""
     for written in (run, _aside(run)) if run else ():
@@ -721,8 +733,15 @@ def _run_notes(app: App, before: Runs, after: Runs, limit: int) -> Iterator[str]
     modes = {line.get("mode") for line in after.values()}
     if app.settings.search.mode == "hybrid" and "lexical" in modes:
         yield "the search was lexical, without vectors; ragmacs search says why"
+    earlier = {before[key].get("mode") for key in before.keys() & after.keys()}
+    if (was := earlier - {None}) and was != modes:
+        yield f"the earlier run was {_either(was)}, this one is {_either(modes)}: a difference may be that of the modes"
     if before and len(before.keys() & after.keys()) < len(after):
         yield f"{len(after.keys() - before.keys())} questions are not in the earlier run and are not compared"
+
+
+def _either(modes: Iterable[object]) -> str:
+    return " or ".join(sorted(map(str, modes)))
 
 
 def _gate(terminal: Terminal, failures: Sequence[str]) -> int:

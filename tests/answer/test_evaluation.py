@@ -393,6 +393,23 @@ def test_the_metrics_of_a_run_are_known_before_it(answers: bool) -> None:
     assert {"auroc", "refused", "kept"} <= set(ahead)
 
 
+def test_a_run_of_another_mode_is_compared_with_a_warning(run: Cli, tmp_path: Path) -> None:
+    stored, path = (
+        tmp_path / "run.jsonl",
+        write(tmp_path, json.dumps({"id": "q", "question": "a pool", "gold": [POOL]})),
+    )
+    own = evaluated(
+        run, "--questions", str(path), "--run", str(stored), "--baseline", str(write_run(tmp_path, "lexical"))
+    )
+    assert not any("earlier run" in note for note in own["notes"])
+    other = evaluated(run, "--questions", str(path), "--baseline", str(write_run(tmp_path, "hybrid")))
+    assert "the earlier run was hybrid, this one is lexical" in str(other["notes"])
+
+
+def write_run(folder: Path, mode: str) -> Path:
+    return write(folder, json.dumps({**line(POOL), "mode": mode}), f"{mode}.jsonl")
+
+
 @pytest.mark.parametrize("link", ["same", "symlink", "hardlink", "part"])
 @pytest.mark.parametrize("option", ["--questions", "--baseline"])
 def test_a_run_is_never_written_over_what_it_reads(run: Cli, tmp_path: Path, option: str, link: str) -> None:
@@ -439,6 +456,14 @@ def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path) -> None:
     assert list(evaluation.read_run(part)) == [each["id"] for each in found]
     assert str(part) in caught.value.hint
     assert out.read_text() == "old"
+
+
+def test_a_folder_without_a_model_is_named_with_what_a_model_folder_holds(run: Cli, tmp_path: Path) -> None:
+    done = run("eval", "--mode", "hybrid", "--compare", str(tmp_path / "x"))
+    assert (done.code, str(tmp_path / "x") in done.err) == (3, True)
+    for name in ("modules.json", "config.json", "tokenizer.json", "model.safetensors"):
+        assert name in done.err
+    assert "[embed]" not in done.err
 
 
 def test_the_answers_themselves_can_be_judged(run: Cli) -> None:
