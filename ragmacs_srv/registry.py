@@ -12,12 +12,15 @@ converted once, here.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import inspect
 import json
 import math
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -151,7 +154,8 @@ def failure(exc: RagmacsError) -> Result:
     """EXC as a reply that a model can act on."""
     shape = {"code": exc.code, "exit_code": exc.exit_code, "message": exc.message, "hint": exc.hint}
     sentence = exc.message if exc.message.endswith((".", "!", "?")) else exc.message + "."
-    return Result(f"Error: {sentence} {_advice(exc)}".strip(), {"error": shape}, error=True)
+    text = f"Error: {sentence} {_advice(exc)}".strip()[:BUDGET]  # it may repeat what was sent
+    return Result("".join(each for each in text if each.isprintable() or each == "\n"), {"error": shape}, error=True)
 
 
 def _advice(exc: RagmacsError) -> str:
@@ -163,6 +167,33 @@ def _advice(exc: RagmacsError) -> str:
     if exc.hint.startswith("ragmacs "):
         return f"Ask the user to run: {exc.hint}"
     return f"Hint: {exc.hint}" if exc.hint else ""
+
+
+# Replies in parts
+
+
+def bookmark(at: int, *what: object) -> str:
+    """A cursor: an opaque word that stands for the place AT in WHAT: the arguments, and what was found for them."""
+    return base64.urlsafe_b64encode(f"{at} {_digest(what)}".encode()).decode().rstrip("=")
+
+
+def resumed(given: str, *what: object) -> int:
+    """The place in WHAT that the cursor GIVEN stands for, 0 for "".
+
+    Raises InvalidParams for a cursor that `bookmark` did not make for WHAT.
+    """
+    if not given:
+        return 0
+    with suppress(ValueError):
+        at, digest = base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True).decode().split(" ")
+        if digest == _digest(what) and at.isdecimal():
+            return int(at)
+    message = f"the cursor {_shown(given)} is none of this tool for these arguments, or what it stood for has changed"
+    raise InvalidParams(message, hint="call the tool without a cursor to begin again")
+
+
+def _digest(what: Sequence[object]) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "replace")).hexdigest()[:8]
 
 
 # The schema
