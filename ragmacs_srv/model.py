@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 BlockKind = Literal["paragraph", "heading", "item", "row", "code", "image"]
 Mode = Literal["hybrid", "lexical"]
+Standing = Literal["indexed", "allowed", "collection", "unknown"]  # of an address, to who may not choose where to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ class Page:
     author: str = ""
     date: str = ""
     marked: bool = True  # the content element was marked up (article, main); else it had to be guessed
+
+    def part(self, anchor: str) -> tuple[Section, ...]:
+        """The section at ANCHOR and those below it; none for an unknown anchor, all for ""."""
+        if not anchor:
+            return self.sections
+        start = next((n for n, each in enumerate(self.sections) if each.anchor == anchor), len(self.sections))
+        path = self.sections[start].heading if start < len(self.sections) else ()
+        below = takewhile(lambda each: each.heading[: len(path)] == path != each.heading, self.sections[start + 1 :])
+        return (*self.sections[start : start + 1], *below)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import shlex
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,16 +77,18 @@ class Fetcher:
     """Gets pages, for as many threads as like to share it; close it, or use it as a context manager.
 
     `allow` are entries as `check_allow` takes them, `mirrors` maps origins to the origins fetched in
-    their stead. `proxy` and `ca_file` come from the configuration and from nowhere else: no variable
-    of the environment is read. `deadline` is in seconds of network time for one `get` with all its
-    redirects and tries, `robots_deadline` the same for a robots.txt; `delay` is in seconds between two
-    requests to the same public origin.
+    their stead. With `only`, addresses that it does not accept are refused, those of redirects too.
+    `proxy` and `ca_file` come from the configuration and from nowhere else: no variable of the
+    environment is read. `deadline` is in seconds of network time for one `get` with all its redirects
+    and tries, `robots_deadline` the same for a robots.txt; `delay` is in seconds between two requests
+    to the same public origin.
     """
 
     def __init__(
         self,
         *,
         allow: Sequence[str] = (),
+        only: Callable[[Parts], bool] | None = None,
         mirrors: Mapping[str, str] | None = None,
         proxy: str | None = None,
         ca_file: str | None = None,
@@ -103,6 +106,7 @@ class Fetcher:
             for site, mirror in (mirrors or {}).items()
         }
         self._allow = (*(parse(check_allow(entry)) for entry in allow), *self._mirrors.values())
+        self._only = only
         self._max_bytes = max_bytes
         self._deadline = deadline
         self._robots_deadline = robots_deadline
@@ -164,6 +168,11 @@ class Fetcher:
 
     def _vet(self, identity: Parts, budget: Budget, cancel: Cancel) -> Hop:
         """Decide whom to dial for IDENTITY; the name is resolved here, and not again."""
+        if self._only is not None and not self._only(identity):
+            where = shown(identity.url)
+            message = f"refused {where}: it is not indexed, nor on a site of a collection or an allow entry"
+            hint = f"ragmacs crawl {shlex.quote(where)} --depth 0"
+            raise AddressRefused(message, hint=hint, data={"url": where, "rule": "only"})
         mirror = self._mirrors.get(identity.origin)
         dialled = _at(identity, mirror) if mirror else identity
         self._outages.check(dialled.origin)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IndexCorrupt, IndexMismatch, NotIndexed, StorageError
-from ..model import Block, Chunk, Hit, Section
+from ..model import Block, Chunk, Hit, Page, Section
 from . import tokens, vectors
 from .database import mapped
 from .embed import sha256
@@ -222,6 +222,12 @@ class Generation:
             " WHERE p.url = ? ORDER BY s.id"
         )
         return [_section(row) for row in self._rows(sql, url)]
+
+    def page(self, url: str) -> Page | None:
+        """The page at URL, the address it is known by; None when it is not in here."""
+        for (title,) in self._rows("SELECT title FROM pages WHERE url = ?", url):
+            return Page(url, title, tuple(self.sections(url)))
+        return None
 
     def pages(self, collection: str) -> list[tuple[str, str, str]]:
         """(url, title, fetched_at) of every page of COLLECTION, by address."""

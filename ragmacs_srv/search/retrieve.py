@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,19 @@ class Results:
     @property
     def confidence(self) -> float:
         return self.verdict.confidence
+
+    def as_json(self) -> dict[str, Any]:
+        """What was found, as every transport gives it; `took_ms` is for who knows it."""
+        return {
+            "results": [hit.as_json() for hit in self.hits],
+            "mode": self.mode,
+            "reason": self.reason,
+            "confidence": round(self.confidence, 3),
+            "uncovered": list(self.verdict.uncovered),
+            "generation": self.generation,
+            "reranked_by": self.reranked_by,
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, slots=True)
