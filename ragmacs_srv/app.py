@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import pipeline
+from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
 from .answer import evaluation
+from .answer import summarize as summarizing
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
+from .answer.summarize import LENGTH, Point, Summary, check_length
 from .aside import PREPARE, Preparation
-from .errors import Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
+from .errors import AddressRefused, Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
 from .ingest import handbook, sources
-from .ingest.address import check_allow, parse_mirror
-from .ingest.urls import origin
-from .model import Answer, Page, Source
+from .ingest.address import check_allow, is_allowed, parse_mirror
+from .ingest.urls import Parts, canonical, origin, parse, split_fragment
+from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
 from .search import generation, retrieve, soundness
 from .search.database import mapped, writer
@@ -235,14 +238,21 @@ class App:
         return Judge(self.chat, search.llm_rerank_timeout) if search.llm_rerank and self.chat else None
 
     @contextmanager
-    def reader(self, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Iterator[Reader]:
-        """What reads pages, by the network rules of the settings widened by ALLOW and MIRROR."""
+    def reader(
+        self,
+        *,
+        allow: Sequence[str] = (),
+        mirror: Sequence[str] = (),
+        only: Callable[[Parts], bool] | None = None,
+    ) -> Iterator[Reader]:
+        """What reads pages, by the network rules of the settings widened by ALLOW and MIRROR, narrowed by ONLY."""
         from .ingest.fetch import Fetcher  # httpx again: a search reads no page
         from .ingest.worker import Extractor
 
         network = self.settings.network
         fetcher = Fetcher(
             allow=[check_allow(entry) for entry in (*network.allow, *allow)],
+            only=only,
             mirrors=dict(parse_mirror(entry) for entry in (*network.mirror, *mirror)),
             proxy=network.proxy or None,
             ca_file=network.ca_file or None,
@@ -348,14 +358,82 @@ class App:
         if list(made.collections) == [sources.HANDBOOK]:
             yield "answered from the handbook that ships with ragmacs; for the real guide: ragmacs crawl go-gc"
 
-    def read(self, url: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Page:
-        """One page, fetched and extracted, nothing stored."""
-        with self.reader(allow=allow, mirror=mirror) as reader:
-            if url.startswith(handbook.SCHEME):
-                response = handbook.response(url.partition("#")[0])
-            else:
-                response = reader.fetcher.get(url, cancel=self.cancel)
+    def read(
+        self, url: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = (), known_only: bool = False
+    ) -> Page:
+        """One page, fetched and extracted, nothing stored.
+
+        KNOWN_ONLY is for who may not choose where to go, as a tool: only what `standing` knows is then fetched.
+        """
+        if url.startswith(handbook.SCHEME):
+            return self.extracted(handbook.response(url.partition("#")[0]))
+        with self.reader(allow=allow, mirror=mirror, only=self._only_known() if known_only else None) as reader:
+            return reader.extractor.extract(reader.fetcher.get(url, cancel=self.cancel), cancel=self.cancel)
+
+    def extracted(self, response: Response) -> Page:
+        """The page in RESPONSE; raises NoContent."""
+        with self.reader() as reader:
             return reader.extractor.extract(response, cancel=self.cancel)
+
+    def indexed(self, url: str) -> Page | None:
+        """The page at URL as readers see it, or None; raises AddressRefused for what is no address."""
+        url = url.partition("#")[0]
+        return self.generation().page(url if url.startswith(handbook.SCHEME) else canonical(url))
+
+    def standing(self, url: str) -> Standing:
+        """How well URL is known: indexed, opened by the settings, on the site of a collection, or not at all."""
+        if self.indexed(url) or url.startswith(handbook.SCHEME):
+            return "indexed"
+        network = self.settings.network
+        entries = (*map(check_allow, network.allow), *(parse_mirror(each)[0] for each in network.mirror))
+        if is_allowed(parse(url), map(parse, entries)):
+            return "allowed"
+        return "collection" if origin(url) in self._sites() else "unknown"
+
+    def _only_known(self) -> Callable[[Parts], bool]:
+        return lambda parts: self.standing(parts.url) != "unknown"
+
+    def _sites(self) -> set[str]:
+        """The origins of all collections: of those with a file by their seeds, of others by their pages."""
+        found: set[str] = set()
+        known = sources.files(self.settings.folders.sources)
+        for path in known.values():
+            with suppress(SettingsError, AddressRefused):
+                found.update(map(origin, sources.read(path).seeds))
+        opened = self.generation()
+        for name in opened.manifest.collections:
+            if name not in known and name != sources.HANDBOOK:
+                found.update(origin(url) for url, _, _ in opened.pages(name))
+        return found
+
+    def summarize(
+        self,
+        url: str,
+        *,
+        length: int = LENGTH,
+        allow: Sequence[str] = (),
+        mirror: Sequence[str] = (),
+        known_only: bool = False,
+        page: Page | None = None,
+    ) -> Iterator[Point | Summary]:
+        """A summary of PAGE, else of the page at URL: points as they come, then the Summary that holds them.
+
+        An indexed page is not fetched; with #anchor only that section, and what is below it, is summarized.
+        ALLOW, MIRROR and KNOWN_ONLY are as in `read`.
+        """
+        check_length(length)
+        cached = self.indexed(url) if page is None else None
+        page = page or cached or self.read(url, allow=allow, mirror=mirror, known_only=known_only)
+        settings = self.settings.answer
+        yield from summarizing.summarize(
+            section_of(page, url),
+            self.chat,
+            length=length,
+            budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
+            from_cache=cached is not None,
+            sink=self.sink,
+            cancel=self.cancel,
+        )
 
     # Measuring
 
@@ -651,6 +729,14 @@ def checked_question(question: str) -> str:
         message = f"the question has {len(text):,} characters, at most {MAX_QUESTION:,} are read"
         raise InvalidParams(message, hint="ask for one thing")
     return text
+
+
+def section_of(page: Page, url: str) -> Page:
+    """PAGE, or the part of it at the #anchor of URL; raises InvalidParams for an anchor that is not there."""
+    anchor = split_fragment(url)[1]
+    if anchor and not page.part(anchor):
+        raise InvalidParams(f"no section #{anchor} in {page.url}", hint="leave the anchor out to see the page")
+    return replace(page, sections=page.part(anchor))
 
 
 def _existing(path: Path) -> Path:
