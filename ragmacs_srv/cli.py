@@ -22,15 +22,17 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from . import __version__, pipeline, settings
+from . import __version__, pipeline, registry, settings
 from .answer import evaluation, questions, scoreboard
 from .answer.ask import UNPRINTABLE
 from .answer.questions import Question
+from .answer.summarize import LENGTH, Summary
 from .app import App
 from .errors import Cancelled, EmbedderMissing, FetchError, InvalidParams, NotIndexed, RagmacsError, StorageError
 from .events import Cancel, Progress, Sink, ignore
-from .ingest import sources
-from .model import Answer, Source
+from .ingest import sniff, sources
+from .ingest.handbook import SCHEME
+from .model import Answer, Response, Source
 from .pipeline import Report
 from .search.embed import WEIGHTS, find_model
 
@@ -51,6 +53,7 @@ Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", he
 
 # Of every wrong use; typer has no public name for it.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+MAX_FILE = 10 * 2**20  # bytes, as of a fetched page
 Runs = Mapping[str, evaluation.Line]  # by question id
 PART = ".part"  # ends the name of a run file that is not whole yet
 
@@ -229,17 +232,7 @@ def search(
     started = time.monotonic()
     with terminal.app(search_mode=mode) as app:
         results = app.search(_text(query), k=limit, collections=collection or ())
-    found = {
-        "results": [hit.as_json() for hit in results.hits],
-        "mode": results.mode,
-        "reason": results.reason,
-        "confidence": round(results.confidence, 3),
-        "uncovered": list(results.verdict.uncovered),
-        "generation": results.generation,
-        "took_ms": round((time.monotonic() - started) * 1000),
-        "reranked_by": results.reranked_by,
-        "notes": list(results.notes),
-    }
+    found = {**results.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
     lines = [
         f"{n}. {' > '.join(hit.section.heading)}\n   {hit.section.link}\n   {_snippet(hit.text)}"
         for n, hit in enumerate(results.hits, 1)
@@ -330,6 +323,79 @@ def fetch(
         for each in sections
     )
     terminal.print(shape, text)
+
+
+@command()
+def summarize(
+    terminal: Terminal,
+    target: Annotated[str, typer.Argument(metavar="URL|FILE|-", help="With #anchor: that section only.")],
+    length: Annotated[int, typer.Option("-n", "--length", metavar="WORDS", help="Words at most.")] = LENGTH,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="Extract, even when an LLM is configured.")] = False,
+    allow: Allow = None,
+    mirror: Mirror = None,
+) -> None:
+    """Say in few words what a page says, each point with the section that says it; nothing is stored."""
+    with terminal.app(llm_base_url="" if no_llm else None) as app:
+        local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
+        summary = None
+        entries = _entries(allow), _entries(mirror)
+        for piece in app.summarize(target, length=length, allow=entries[0], mirror=entries[1], page=local):
+            if isinstance(piece, Summary):
+                summary = piece
+            elif not terminal.json:
+                print(_printable(f"- {piece.text}\n  {piece.link}"), flush=True)  # noqa: T201
+    assert summary is not None
+    if terminal.json:
+        terminal.print(summary.as_json(), "")
+        return
+    for note in summary.notes:
+        terminal.say(f"note: {note}")
+
+
+def _file(name: str) -> Response:
+    """The document in the file NAME, or on stdin for "-", as if it had been fetched."""
+    path = Path(name.partition("#")[0])
+    try:
+        body = sys.stdin.buffer.read(MAX_FILE) if name == "-" else path.read_bytes()[:MAX_FILE]
+    except OSError as exc:
+        hint = "name a file, or an address that begins with https://"
+        raise InvalidParams(f"{path} cannot be read: {exc.strerror}", hint=hint) from exc
+    url = "file:stdin" if name == "-" else path.absolute().as_uri()
+    return Response(url, url, 200, body, sniff.media_type(body, "", str(path)), "", "", "", pipeline.now())
+
+
+# Tools
+
+
+@command(name="tool")
+def run_tool(
+    terminal: Terminal,
+    name: Annotated[str | None, typer.Argument(help="Default: list the tools.")] = None,
+    arguments: Annotated[str, typer.Argument(metavar="JSON", help="Its arguments; - reads them from stdin.")] = "{}",
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask before a request is made.")] = False,
+) -> int:
+    """Run a tool as a model does, with the reply that a model gets; without NAME, list the tools."""
+    if name is None:
+        known = registry.tools()
+        lines = [f"{registry.usage(each)}\n    {each.description}" for each in known]
+        terminal.print({"tools": [each.as_json() for each in known]}, "\n".join(lines))
+        return 0
+    try:
+        given = json.loads(_text(arguments))
+    except ValueError as exc:
+        hint = 'for example: ragmacs tool search_docs \'{"query": "GOGC"}\''
+        raise InvalidParams(f"the arguments of {name} are no JSON: {exc}", hint=hint) from exc
+    with terminal.app() as app:
+        wanted = registry.question(app, name, given)
+        if wanted and not yes and sys.stdin.isatty() and not typer.confirm(wanted, err=True):
+            raise Cancelled()
+        done = registry.call(app, name, given)
+    if done.error:
+        shape = {key: done.data["error"][key] for key in ("code", "message", "hint")}
+        terminal.say(json.dumps({"error": shape}, ensure_ascii=False) if terminal.json else done.text)
+        return int(done.data["error"]["exit_code"])
+    terminal.print({"text": done.text, "data": done.data}, done.text)
+    return 0
 
 
 # The state of things

@@ -410,3 +410,66 @@ def test_help_lists_every_command(ragmacs: Run) -> None:
     assert done.returncode == 0
     assert not [name for name in wanted if name not in done.stdout]
     assert ragmacs("--version").stdout.strip()
+
+
+def test_a_summary_links_every_point_and_keeps_to_its_length(run: Cli, guide: Site) -> None:
+    asked = len(guide.asked)
+    made = run("summarize", "https://go.dev/doc/gc-guide", "--length", "60", "--json").json
+    assert set(made) >= {"url", "title", "summary", "points", "words", "from_cache"}
+    assert made["from_cache"] is True
+    assert made["words"] == len(made["summary"].split()) <= 60
+    assert len(guide.asked) == asked
+    shown = run("summarize", "https://go.dev/doc/gc-guide", "--length", "60").out
+    assert shown == "".join(f"- {each['text']}\n  {each['link']}\n" for each in made["points"])
+
+
+def test_a_page_that_is_not_indexed_is_fetched_for_its_summary(run: Cli, site: Site) -> None:
+    url = f"{site.origin}/doc/gc-guide"
+    assert run("summarize", url).code == 4
+    made = run("summarize", f"{url}#GOGC", "--allow", site.origin, "--json").json
+    assert made["from_cache"] is False
+    assert {each["link"] for each in made["points"]} <= {f"{url}#GOGC", url}
+
+
+def test_a_file_and_stdin_are_summarized(run: Cli, ragmacs: Run, tmp_path: Path) -> None:
+    text = "# Notes\n\n" + "The garbage collector of Go frees memory that nothing reaches any more. " * 4
+    path = tmp_path / "notes.md"
+    path.write_text(text)
+    assert "garbage collector" in run("summarize", str(path)).out
+    assert "garbage collector" in ragmacs("summarize", "-", input=text).stdout
+    missing = run("summarize", str(tmp_path / "none.md"))
+    assert missing.code == 2
+    assert "cannot be read: No such file" in missing.err
+    assert run("summarize", str(path), "--length", "5").code == 2
+
+
+def test_a_tool_says_on_the_command_line_what_a_model_hears(run: Cli, guide: Site) -> None:
+    done = run("tool", "search_docs", '{"query": "memory limit", "limit": "1"}')
+    assert "<https://go.dev/doc/gc-guide#Memory_limit>" in done.out
+    found = run("tool", "search_docs", "-", "--json", stdin='{"query": "memory limit", "limit": 1}').json
+    assert [each["anchor"] for each in found["data"]["results"]] == ["Memory_limit"]
+    assert found["text"].startswith("Sections for")
+
+
+def test_tools_are_listed_with_their_parameters(run: Cli) -> None:
+    assert "search_docs(query: string, limit?: integer" in run("tool").out
+    listed = run("tool", "--json").json["tools"]
+    assert {"name", "description", "parameters", "open_world", "changes_state"} == set(listed[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["search_doc", "{}"], 2, "did you mean 'search_docs'?"),
+        (["search_docs"], 2, "needs the argument 'query'"),
+        (["search_docs", "{"], 2, "are no JSON"),
+        (["read_page", '{"url": "https://example.com/"}'], 4, "it is not indexed"),
+    ],
+)
+def test_a_tool_that_fails_has_the_exit_code_of_its_error(run: Cli, arguments: list[str], code: int, says: str) -> None:
+    done = run("tool", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert says in done.err
+    failed = run("tool", *arguments, "--json")
+    assert set(json.loads(failed.err)["error"]) == {"code", "message", "hint"}
+    assert failed.code == code
