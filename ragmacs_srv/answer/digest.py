@@ -6,10 +6,11 @@ already, and more when it holds a number: numbers are what readers of a summary 
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model import Section
@@ -18,6 +19,7 @@ from .units import Unit, units
 
 HEADINGS = 0.3  # of the words, at most
 NAMES = 0.15  # of the words, at most, and in a line of their own that says what it is
+MOST_NAMES = 200  # looked at
 LABEL = "Names and numbers:"
 SHORTEST, LONGEST = 5, 70  # words of a sentence
 CENTRAL = 80  # terms that a page is about
@@ -93,20 +95,30 @@ def outline(sections: Sequence[Section], words: int) -> list[Section]:
 def central(sections: Sequence[Section], words: int) -> list[Unit]:
     """The sentences that say most of what SECTIONS say within WORDS words, in reading order."""
     candidates = [unit for section in sections for unit in units(section) if _quotable(unit)]
-    spoken = [set(terms(unit.text)) for unit in candidates]
+    spoken = [tuple(dict.fromkeys(terms(unit.text))) for unit in candidates]
     weights = _weights(spoken, sections)
     said: Counter[str] = Counter()
-    best = max((_worth(terms, weights, said, unit) for unit, terms in zip(candidates, spoken, strict=True)), default=0)
-    chosen: set[int] = set()
-    left = {n for n, unit in enumerate(candidates) if size(unit.text) <= words}
-    while left and best > 0:
-        n = max(
-            left, key=lambda n: (_worth(spoken[n], weights, said, candidates[n]) / best + _bonus(candidates[n]), -n)
-        )
-        chosen.add(n)
+
+    def worth(n: int) -> float:
+        return _worth(spoken[n], weights, said, candidates[n])
+
+    plain = [worth(n) for n in range(len(candidates))]
+    best = max(plain, default=0.0) or 1.0
+    # What is said makes the others worth less, never more: who is still first after a second look is the best.
+    queue = [(-(each / best + _bonus(candidates[n])), n) for n, each in enumerate(plain)]
+    heapq.heapify(queue)
+    chosen: list[int] = []
+    while queue and words >= SHORTEST:
+        promised, n = heapq.heappop(queue)
+        if size(candidates[n].text) > words:
+            continue
+        now = -(worth(n) / best + _bonus(candidates[n]))
+        if now > promised:
+            heapq.heappush(queue, (now, n))
+            continue
+        chosen.append(n)
         said.update(spoken[n])
         words -= size(candidates[n].text)
-        left = {n for n in left - {n} if size(candidates[n].text) <= words}
     return [candidates[n] for n in sorted(chosen)]
 
 
@@ -120,7 +132,7 @@ def names(sections: Sequence[Section], words: int) -> list[str]:
     spread = Counter(name for each in counts for name in each)
     worth = {name: total[name] * math.log(1 + len(sections) / spread[name]) for name in total}
     chosen: list[str] = []
-    for name in sorted(worth, key=lambda each: -worth[each]):
+    for name in sorted(worth, key=lambda each: -worth[each])[:MOST_NAMES]:
         if size(name) <= words - size(LABEL) and not any(_same(name, other) for other in chosen):
             chosen.append(name)
             words -= size(name)
@@ -135,7 +147,7 @@ def _quotable(unit: Unit) -> bool:
     return not (leans or unit.text.endswith((":", "?")) or APART.match(unit.text))
 
 
-def _weights(spoken: Sequence[set[str]], sections: Sequence[Section]) -> Mapping[str, float]:
+def _weights(spoken: Sequence[Collection[str]], sections: Sequence[Section]) -> Mapping[str, float]:
     """What the page is about: its CENTRAL heaviest terms, by how often they stand and in how few sentences."""
     counts = Counter(term for section in sections for term in terms(section.text))
     spread = Counter(term for each in spoken for term in each)
@@ -143,7 +155,7 @@ def _weights(spoken: Sequence[set[str]], sections: Sequence[Section]) -> Mapping
     return dict(sorted(weights.items(), key=lambda pair: -pair[1])[:CENTRAL])
 
 
-def _worth(spoken: set[str], weights: Mapping[str, float], said: Mapping[str, int], unit: Unit) -> float:
+def _worth(spoken: Collection[str], weights: Mapping[str, float], said: Mapping[str, int], unit: Unit) -> float:
     total = sum(weights[term] / (1 + REPEATED * said.get(term, 0)) for term in spoken if term in weights)
     return float(total / (size(unit.text) + 8) ** PACKED)
 
