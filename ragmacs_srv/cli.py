@@ -28,7 +28,16 @@ from .answer.ask import UNPRINTABLE
 from .answer.questions import Question
 from .answer.summarize import LENGTH, Summary
 from .app import App
-from .errors import Cancelled, EmbedderMissing, FetchError, InvalidParams, NotIndexed, RagmacsError, StorageError
+from .errors import (
+    Cancelled,
+    EmbedderMissing,
+    FetchError,
+    InvalidParams,
+    NotIndexed,
+    RagmacsError,
+    SettingsError,
+    StorageError,
+)
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import sniff, sources
 from .ingest.handbook import SCHEME
@@ -187,6 +196,20 @@ def _progress(quiet: bool) -> Iterator[Sink]:
             bar.update(task, completed=progress.done, total=progress.total, rate=rate, message=message)
 
         yield sink
+
+
+# Serving
+
+
+@command()
+def mcp(terminal: Terminal) -> None:
+    """Serve an MCP client on stdin and stdout until it hangs up."""
+    try:
+        from .serve import mcp as serving  # the SDK is an extra, and twice what all of ours takes to load
+    except ModuleNotFoundError as exc:
+        raise SettingsError(f"{exc.name} is not installed", hint="pip install 'ragmacs-srv[mcp]'") from exc
+    with terminal.app() as app:
+        serving.stdio(app, cancel=terminal.cancel)
 
 
 # Asking

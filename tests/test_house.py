@@ -47,6 +47,9 @@ HOMES = {
     "openvino": {"search/embed.py"},
     "onnx": {"search/export.py"},
     "sqlite3": {"search/database.py", "search/store.py", "search/generation.py"},
+    "mcp": {"serve/mcp.py"},
+    "mcp_types": {"serve/mcp.py"},
+    "anyio": {"serve/mcp.py"},
     "typer": {"cli.py"},
     "rich": {"cli.py"},
 }
@@ -124,7 +127,9 @@ def test_a_search_does_not_load(module: str, tmp_path: Path) -> None:
     assert (done.returncode, "heap" in done.stdout) == (0, True), done.stderr
 
 
-@pytest.mark.parametrize("module", ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml"])
+@pytest.mark.parametrize(
+    "module", ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml", "mcp"]
+)
 def test_starting_up_does_not_load(module: str) -> None:
     code = f"import sys, ragmacs_srv.cli; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
