@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import ssl
 import time
@@ -45,6 +46,10 @@ _HINTS = {
 }
 
 
+_ENDED = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE)
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+
+
 class Chat(Protocol):
     """Something that can go on with a conversation."""
 
@@ -55,6 +60,14 @@ class Chat(Protocol):
 
         Raises LLMUnavailable (with the text so far), LLMRefused, Cancelled. A reply without any text is
         LLMUnavailable too.
+        """
+        ...
+
+    def relay(self, body: Mapping[str, object], *, cancel: Cancel) -> Iterator[bytes]:
+        """The reply to BODY, a whole chat-completions request, as its bytes come; only the model is ours.
+
+        Whole lines of an event stream where BODY asks for one, which always ends in `[DONE]`; else one JSON
+        object. Nothing is sent before the first piece is asked for. Raises as `stream`.
         """
         ...
 
@@ -113,6 +126,18 @@ class OpenAIChat:
                     if pause is None or not retries:
                         raise
                     cancel.wait(pause)
+
+    def relay(self, body: Mapping[str, object], *, cancel: Cancel) -> Iterator[bytes]:
+        """As `Chat.relay`. A refusal is not tried again: whoever wrote BODY knows what it was for."""
+        cancel.check()
+        reply = _Reply(self.base_url, self._key, self._limits, self._clock, cancel)
+        with cancel.on_cancel(reply.line.cut), reply.mapped(), self._client() as client:
+            asked = {**body, "model": self.model}
+            url = f"{self.base_url}/chat/completions"
+            with client.stream("POST", url, json=asked, extensions={"trace": reply.line.trace}) as response:
+                if not response.is_success:
+                    raise reply.refusal(response)
+                yield from reply.raw(response, streams=bool(body.get("stream")))
 
     def _remedy(self, refusal: LLMRefused, left: float) -> float | None:
         """Seconds after which it makes sense to ask again, None for never."""
@@ -224,6 +249,38 @@ class _Reply:
         if not size:
             hint = "a thinking model may have spent all its tokens on thinking: allow more, or switch it off"
             raise self._unavailable(f"{self._server} sent an answer without any text", hint)
+
+    def raw(self, response: httpx.Response, *, streams: bool) -> Iterator[bytes]:
+        """The bytes of RESPONSE, which must be what was asked for; an event stream line by line, and complete."""
+        self._alive = self._clock()
+        kind = _media_type(response)
+        if kind != ("text/event-stream" if streams else "application/json"):
+            message = f"{self._server} answered with {self._quote(kind or 'an unnamed type')}"
+            raise self._unavailable(message, _URL_HINT)
+        if not streams:
+            yield b"".join(self._bytes(response))
+            return
+        ended = False
+        for lines in self._whole_lines(response):
+            ended |= _ENDED.search(lines) is not None
+            self._finished |= _FINISHED.search(lines) is not None
+            yield lines
+            self._alive = self._clock()
+        if not (ended or self._finished):
+            raise self._unavailable(f"{self._server} broke off in the middle of its answer")
+        if not ended:
+            yield b"\n\ndata: [DONE]\n\n"
+
+    def _whole_lines(self, response: httpx.Response) -> Iterator[bytes]:
+        held = bytearray()
+        for block in self._bytes(response):
+            head, end, rest = block.rpartition(b"\n")
+            if end:
+                yield bytes(held) + head + end
+                held.clear()
+            held += rest
+        if held:
+            yield bytes(held) + b"\n"
 
     def refusal(self, response: httpx.Response) -> ModelError:
         """What a RESPONSE that is not a success means."""

@@ -638,3 +638,65 @@ def test_key_that_no_header_carries_is_refused_unseen(key: str) -> None:
     with pytest.raises(SettingsError) as caught:
         OpenAIChat("http://h/v1", "m", key=key)
     assert "sk" not in str(caught.value)
+
+
+# Passing a request on
+
+
+TOOLS = {"messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "function"}], "stream": True, "model": "x"}
+
+
+def relayed(*replies: Reply, body: dict[str, Any] | None = None, **options: Any) -> bytes:
+    with scripted(*replies) as server:
+        return b"".join(chat(server, **options).relay(TOOLS if body is None else body, cancel=Cancel()))
+
+
+def test_relayed_request_changes_in_nothing_but_the_model() -> None:
+    with scripted(says("x")) as server:
+        list(chat(server, key="sk-1").relay(TOOLS, cancel=Cancel()))
+    assert server.requests[0].body == {**TOOLS, "model": "m"}
+    assert server.requests[0].headers["Authorization"] == "Bearer sk-1"
+
+
+def test_relayed_stream_arrives_byte_by_byte_as_it_was_sent() -> None:
+    call = delta(None, tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "ü"}}]).encode()
+    lines = b": hello\r\n\r\n" + call + b"\n\n" + finish("tool_calls").encode() + b"\n\n" + DONE.encode() + b"\n\n"
+    assert relayed(Reply([bytes([byte]) for byte in lines])) == lines
+
+
+def test_relayed_stream_without_its_end_mark_gets_one_when_it_is_complete() -> None:
+    assert relayed(Reply([delta("a"), finish("tool_calls")])).endswith(b"\n\ndata: [DONE]\n\n")
+
+
+def test_relayed_stream_that_breaks_off_is_told_from_a_complete_one() -> None:
+    with pytest.raises(LLMUnavailable, match="broke off"):
+        relayed(Reply([delta("a")]))
+
+
+def test_relayed_body_comes_whole_when_no_stream_was_asked_for() -> None:
+    body = {**TOOLS, "stream": False}
+    assert json.loads(relayed(json_reply({"choices": [1]}), body=body)) == {"choices": [1]}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_relayed_reply_of_another_kind_than_asked_for_is_an_error(stream: bool) -> None:
+    wrong = json_reply({"choices": []}) if stream else says("x")
+    with pytest.raises(LLMUnavailable, match="answered with"):
+        relayed(wrong, body={**TOOLS, "stream": stream})
+
+
+def test_relay_that_is_refused_says_so_before_the_first_piece() -> None:
+    with scripted(refuses(400, "no tools here")) as server, pytest.raises(LLMRefused, match="no tools here") as caught:
+        next(chat(server).relay(TOOLS, cancel=Cancel()))
+    assert caught.value.status == 400
+
+
+def test_cancel_from_another_thread_hangs_up_on_a_relay() -> None:
+    cancel = Cancel()
+    with scripted(Reply([delta("one"), Act.HANG])) as server:
+        pieces = chat(server).relay(TOOLS, cancel=cancel)
+        next(pieces)
+        threading.Thread(target=cancel.cancel).start()
+        with pytest.raises(Cancelled):
+            list(pieces)
+        assert server.hung_up.wait(PATIENCE)
