@@ -516,13 +516,38 @@ def doctor(terminal: Terminal) -> None:
 
 
 @command()
+def serve(
+    terminal: Terminal,
+    http: Annotated[bool, typer.Option("--http", help="Speak OpenAI's API on 127.0.0.1.")] = False,
+    port: Annotated[int | None, typer.Argument(min=0, max=65535, help="Default: [serve] http_port; 0: any.")] = None,
+) -> None:
+    """Answer Emacs and other programs until stopped."""
+    if not http:
+        raise InvalidParams("nothing to serve", hint="ragmacs serve --http")
+    from .serve import openai  # 50 ms: only a server listens
+
+    with terminal.app() as app:
+        where = app.settings.folders.http_token
+        chosen = app.settings.serve.http_port if port is None else port
+        with openai.serving(app, chosen, where) as address:
+            terminal.print({"address": address, "token_file": str(where)}, f"{address}/v1, token in {where}")
+            sys.stdout.flush()
+            with contextlib.suppress(Cancelled):
+                while True:
+                    terminal.cancel.wait(3600)
+
+
+@command()
 def config(terminal: Terminal) -> None:
     """Show every setting, and where its value came from."""
     loaded = settings.load(terminal.environ)
     rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
     width = max(len(str(row["key"])) for row in rows)
     lines = [f"{row['key']:{width}} = {json.dumps(row['value'])}  ({row['origin']})" for row in rows]
-    terminal.print({"file": str(loaded.folders.config_file), "settings": rows}, "\n".join(lines))
+    folders = loaded.folders
+    lines.append(f"token of the HTTP server: {folders.http_token}")
+    shape = {"file": str(folders.config_file), "token_file": str(folders.http_token), "settings": rows}
+    terminal.print(shape, "\n".join(lines))
 
 
 @command(name="eval")

@@ -47,6 +47,11 @@ class Folders:
         return self.data / "models"
 
     @property
+    def http_token(self) -> Path:
+        """The token of the HTTP server, while one runs: at the same place for whoever reads it anew each time."""
+        return self.data / "http-token"
+
+    @property
     def exported(self) -> Path:
         return self.cache / "onnx"
 
@@ -112,6 +117,13 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where the server listens."""
+
+    http_port: int = 8425  # on 127.0.0.1: fixed, as clients have it in their configuration
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `app` builds from. `origins` says where each value that is no default came from."""
 
@@ -121,6 +133,7 @@ class Settings:
     llm: LLMSettings = field(default_factory=LLMSettings)
     answer: AnswerSettings = field(default_factory=AnswerSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
@@ -136,6 +149,7 @@ SECTIONS: Mapping[str, type] = {
     "llm": LLMSettings,
     "answer": AnswerSettings,
     "network": NetworkSettings,
+    "serve": ServeSettings,
 }
 
 

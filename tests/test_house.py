@@ -50,6 +50,9 @@ HOMES = {
     "mcp": {"serve/mcp.py"},
     "mcp_types": {"serve/mcp.py"},
     "anyio": {"serve/mcp.py"},
+    "starlette": {"serve/openai.py"},
+    "uvicorn": {"serve/loopback.py"},
+    "h11": {"serve/loopback.py"},
     "typer": {"cli.py"},
     "rich": {"cli.py"},
 }
@@ -128,7 +131,8 @@ def test_a_search_does_not_load(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml", "mcp"]
+    "module",
+    ["torch", "sentence_transformers", "onnxruntime", "openvino", "trafilatura", "lxml", "mcp", "starlette", "uvicorn"],
 )
 def test_starting_up_does_not_load(module: str) -> None:
     code = f"import sys, ragmacs_srv.cli; sys.exit({module!r} in sys.modules)"
