@@ -163,7 +163,7 @@ def ending(answer: Answer) -> str:
     """What a reader of the text alone needs beside it: where its numbers lead, and what was not as asked for."""
     lines = [_source(citation) for citation in answer.citations]
     parts = ["\n".join(lines), "\n".join(f"[ragmacs: {note}]" for note in answer.notes)]
-    return UNPRINTABLE.sub("", "".join(f"\n\n{part}" for part in parts if part))
+    return "".join(f"\n\n{part}" for part in parts if part)
 
 
 def _source(citation: Citation) -> str:

@@ -55,7 +55,7 @@ class Guard:
         except Refusal as refused:
             if started:
                 raise
-            if not headers.one("expect"):  # who expects a 100 sends no body before it
+            if refused.status != 408 and not headers.one("expect"):  # who expects a 100 sends no body before it
                 await body.drain()
             await refuse(send, refused)
 

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
+from ..answer.ask import UNPRINTABLE
 from ..app import App
 from ..errors import Cancelled, RagmacsError
 from ..events import Cancel
@@ -148,6 +149,7 @@ class Server:
 
     def _made(self, asked: Asked, cancel: Cancel) -> Generator[bytes]:
         """The response to ASKED in pieces, in the thread that this runs in."""
+        _ = self._app.chat  # made once: requests share what is there when they begin
         with self._app.request(cancel=cancel) as app:
             if asked.needs_model and app.chat is not None:
                 yield from app.chat.relay(asked.body, cancel=cancel)
@@ -216,7 +218,7 @@ def _pieces(app: App, asked: Asked) -> Iterator[str]:
     """The answer of APP as text, with what the Answer says beside it at its end."""
     for piece in app.ask(asked.question, collections=asked.collections):
         text = chat.ending(piece) if isinstance(piece, Answer) else piece
-        if text:
+        if text := UNPRINTABLE.sub("", text):
             yield text
 
 
