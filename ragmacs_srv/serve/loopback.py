@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -25,7 +26,7 @@ HOST = "127.0.0.1"
 HEADER_TIME = 10.0  # seconds in which the headers of a request must have come
 STALL_TIME = 60.0  # seconds after which a client that does not read what we write is given up
 MAX_HEADERS = 32 << 10  # bytes of the headers of a request
-MAX_CONNECTIONS = 128
+MAX_CONNECTIONS = 256
 GRACE = 3  # seconds that requests have to end when the server does
 
 
@@ -37,8 +38,10 @@ class _Connection(h11.Connection):
         return False
 
 
-def protocol(header_time: float = HEADER_TIME, stall_time: float = STALL_TIME) -> type[H11Protocol]:
-    """uvicorn's side of one connection, with the times in seconds."""
+def protocol(
+    header_time: float = HEADER_TIME, stall_time: float = STALL_TIME, connections: int = MAX_CONNECTIONS
+) -> type[H11Protocol]:
+    """uvicorn's side of one connection, with the times in seconds and the number of connections at most."""
 
     class Protocol(H11Protocol):
         """One request, then the connection is closed."""
@@ -50,7 +53,7 @@ def protocol(header_time: float = HEADER_TIME, stall_time: float = STALL_TIME) -
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > MAX_CONNECTIONS:
+            if len(self.connections) > connections:
                 self._refuse(Refusal(503, "too many connections are open: try again", "busy", RETRY))
             else:
                 self.loop.call_later(header_time, self._expect_request)
@@ -79,7 +82,10 @@ def protocol(header_time: float = HEADER_TIME, stall_time: float = STALL_TIME) -
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 headers = {"Content-Type": "application/json", "Connection": "close", **refused.headers}
                 length = {"Content-Length": str(len(refused.body))}
-                start = h11.Response(status_code=refused.status, headers=list((headers | length).items()))
+                reason = HTTPStatus(refused.status).phrase
+                start = h11.Response(
+                    status_code=refused.status, headers=list((headers | length).items()), reason=reason
+                )
                 for event in (start, h11.Data(refused.body), h11.EndOfMessage()):
                     self.transport.write(self.conn.send(event) or b"")
             self.transport.close()

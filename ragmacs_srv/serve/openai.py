@@ -32,7 +32,7 @@ from .refusal import RETRY, Refusal, refusal
 from .token import issued
 
 SLOTS = 4  # answers that are made at the same time
-QUEUE = 32  # requests that wait for one of them; more are told to come back
+QUEUE = 124  # requests that wait for one of them, two seconds or so; more are told to come back
 PATIENCE = 10.0  # seconds in which a failure still gets its status; then the headers go out
 BEAT = 5.0  # seconds between two signs of life on a stream that has nothing to say
 

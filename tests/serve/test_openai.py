@@ -29,6 +29,7 @@ from ragmacs_srv.serve import openai as endpoint
 from ragmacs_srv.serve.loopback import listening, protocol, running
 from ragmacs_srv.serve.refusal import Refusal
 from ragmacs_srv.serve.token import issued
+from tests.conftest import Cli
 from tests.llm_server import PATIENCE, Act, Reply, chunk, delta, finish, refuses, says, scripted
 from tests.search import library
 
@@ -103,7 +104,7 @@ def asking(text: Any = QUESTION, **more: Any) -> dict[str, Any]:
 @contextmanager
 def served(llm: str = "", **options: Any) -> Iterator[Served]:
     """An App that searches by words alone, behind HTTP; LLM is the address of one. OPTIONS are limits."""
-    times = {name: options.pop(name) for name in ("header_time", "stall_time") if name in options}
+    times = {name: options.pop(name) for name in ("header_time", "stall_time", "connections") if name in options}
     environ = {**os.environ, "RAGMACS_SEARCH_MODE": "lexical", "RAGMACS_LLM_BASE_URL": llm, "RAGMACS_LLM_MODEL": "m"}
     with App(settings.load(environ), environ) as app, listening(0) as at:
         server = endpoint.Server(app, token=TOKEN, **options)
@@ -467,6 +468,13 @@ def test_nobody_who_sends_nothing_is_waited_for(home: Path) -> None:
                 assert b"408" in line.makefile("rb").read()
 
 
+def test_connections_beyond_the_bound_are_told_so(home: Path) -> None:
+    with served(connections=1) as made, made.raw(b"GET"), made.raw(b"") as second:
+        reply = second.makefile("rb").read()
+    assert reply.startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert b'"code": "busy"' in reply
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"\x16\x03\x01\x02\x00\x01\n\n", b"GET /\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
@@ -560,6 +568,16 @@ def test_token_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="token"), issued(tmp_path / "file" / "http-token"):
         pass
+
+
+def test_config_names_the_file_of_the_token(run: Cli, home: Path) -> None:
+    assert run("config", "--json").json["token_file"] == str(home / "http-token")
+    assert str(home / "http-token") in run("config").out
+
+
+def test_serving_nothing_is_a_wrong_use(run: Cli) -> None:
+    done = run("serve")
+    assert (done.code, "ragmacs serve --http" in done.err) == (2, True)
 
 
 def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
