@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 SOCKET_PATH_LIMIT = 103  # bytes that every system takes in the address of a unix socket
 
 
@@ -51,12 +55,15 @@ def _is_ours(folder: str) -> bool:
 
 
 def _sha256(data: bytes) -> str:
-    """As hexadecimal digits; hashlib itself loads OpenSSL, which costs as much as Python's own start."""
-    try:
-        from _sha2 import sha256
-    except ImportError:
+    """As hexadecimal digits; hashlib itself loads OpenSSL."""
+    return str(_load("_sha2", "_sha256", "hashlib").sha256(data).hexdigest())  # Python 3.12, Python 3.11, any
+
+
+def _load(*names: str) -> Any:
+    """The first of these modules that there is: what the last one wraps costs a fraction of it."""
+    for name in names[:-1]:
         try:
-            from _sha256 import sha256  # Python 3.11
+            return __import__(name)
         except ImportError:
-            from hashlib import sha256
-    return str(sha256(data).hexdigest())
+            continue
+    return __import__(names[-1])
