@@ -22,9 +22,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from . import __version__, pipeline, registry, settings
+from . import __version__, pipeline, registry, render, settings
 from .answer import evaluation, questions, scoreboard
-from .answer.ask import UNPRINTABLE
 from .answer.questions import Question
 from .answer.summarize import LENGTH, Summary
 from .app import App
@@ -94,12 +93,12 @@ class Terminal:
 
     def print(self, value: Any, text: str) -> None:
         """VALUE as JSON, or TEXT, on stdout."""
-        print(json.dumps(value, indent=1, ensure_ascii=False) if self.json else _printable(text))  # noqa: T201
+        print(render.dumps(value) if self.json else render.printable(text))  # noqa: T201
 
     def say(self, text: str) -> None:
         """TEXT on stderr, after what stdout has so far."""
         sys.stdout.flush()
-        print(_printable(text), file=sys.stderr)  # noqa: T201
+        print(render.printable(text), file=sys.stderr)  # noqa: T201
 
 
 Command = Callable[..., int | None]
@@ -232,15 +231,13 @@ def ask(
             if isinstance(piece, Answer):
                 answer = piece
             elif not terminal.json:
-                print(piece, end="", flush=True)  # noqa: T201
+                print(render.printable(piece), end="", flush=True)  # noqa: T201
     assert answer is not None
-    if terminal.json:
-        terminal.print(answer.as_json(), "")
-        return
-    print("\n\n" + "\n".join(map(_citation_line, answer.citations)) if answer.citations else "")  # noqa: T201
-    for note in answer.notes:
-        terminal.say(f"note: {note}")
-    terminal.say(f"({answer.mode}, confidence {answer.confidence:.2f}{', ' + answer.model if answer.model else ''})")
+    shape = answer.as_json()
+    terminal.print(shape, render.citations(shape))
+    if not terminal.json:
+        for note in render.answer_notes(shape):
+            terminal.say(note)
 
 
 @command()
@@ -256,15 +253,9 @@ def search(
     with terminal.app(search_mode=mode) as app:
         results = app.search(_text(query), k=limit, collections=collection or ())
     found = {**results.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
-    lines = [
-        f"{n}. {' > '.join(hit.section.heading)}\n   {hit.section.link}\n   {_snippet(hit.text)}"
-        for n, hit in enumerate(results.hits, 1)
-    ]
-    terminal.print(found, "\n".join(lines) or "nothing found")
-    if results.reason:
-        terminal.say(f"note: {'lexical search only: ' if results.mode == 'lexical' else ''}{results.reason}")
-    for note in results.notes:
-        terminal.say(f"note: {note}")
+    terminal.print(found, render.results(found))
+    for note in render.result_notes(found):
+        terminal.say(note)
 
 
 # Reading
@@ -316,7 +307,7 @@ def remove(terminal: Terminal, target: Annotated[str, typer.Argument(metavar="CO
     """Forget a collection or one page."""
     with terminal.app() as app:
         removed = app.remove(target)
-    terminal.print({"removed": removed}, f"removed {_count(removed, 'page')}")
+    terminal.print({"removed": removed}, f"removed {render.count(removed, 'page')}")
 
 
 @command()
@@ -452,27 +443,7 @@ def status(terminal: Terminal) -> None:
     """Say what is indexed, and who is writing."""
     with terminal.app() as app:
         state = app.status()
-    index = state["index"]
-    lines = [
-        f"store       {index['store']}",
-        f"generation  {index['generation'] or 'none yet: questions are answered from the handbook'}",
-        f"pages       {index['pages']}",
-        f"chunks      {index['chunks']}",
-        f"vectors     {_vectors(index)}{_how_dense(index['dense'])}",
-        *(f"            {name}: {_count(pages, 'page')}" for name, pages in index["collections"].items()),
-        *([f"writing     pid {index['writer']}"] if index["writer"] else []),
-    ]
-    terminal.print(state, "\n".join(lines))
-
-
-def _vectors(index: Mapping[str, Any]) -> str:
-    if index["vectors"] < index["chunks"]:
-        return (
-            f"{index['model']}: {index['vectors']:,} of {_count(index['chunks'], 'chunk')}"
-            if index["model"]
-            else "none"
-        )
-    return index["model"] or "none"
+    terminal.print(state, render.status(state))
 
 
 @command()
@@ -500,7 +471,7 @@ def reindex(terminal: Terminal, mode: Mode = None) -> None:
         made = app.reindex()
     terminal.print(
         dataclasses.asdict(made),
-        f"generation {made.number}: {_count(made.pages, 'page')}, {_count(made.chunks, 'chunk')},"
+        f"generation {made.number}: {render.count(made.pages, 'page')}, {render.count(made.chunks, 'chunk')},"
         f" {'vectors by ' + made.model if made.model else 'no vectors'}",
     )
 
@@ -643,7 +614,7 @@ def prepare(terminal: Terminal) -> None:
         made = app.prepare()
         name = app.settings.embed.model if app.settings.embed.engine == "endpoint" else app.model.name
     vectors = made.vectors if made else 0
-    handbook = f"; {_count(vectors, 'chunk')} of the handbook have vectors" if made else ""
+    handbook = f"; {render.count(vectors, 'chunk')} of the handbook have vectors" if made else ""
     terminal.print({"model": name, "handbook_vectors": vectors}, f"{name} is ready{handbook}")
 
 
@@ -708,7 +679,7 @@ def _show_plan(terminal: Terminal, wanted: Sequence[Source]) -> int:
         for url, reason in pipeline.plan(source)
     ]
     limits = [
-        f"{each.name}: links up to {each.depth} away, at most {_count(each.max_pages, 'page')}" for each in wanted
+        f"{each.name}: links up to {each.depth} away, at most {render.count(each.max_pages, 'page')}" for each in wanted
     ]
     lines = [f"{row['url']}{'  refused: ' + row['refused'] if row['refused'] else ''}" for row in rows]
     terminal.print({"plan": rows}, "\n".join([*lines, *limits]))
@@ -736,13 +707,6 @@ def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
     return 1 if failed else 0
 
 
-def _how_dense(built: dict[str, Any]) -> str:
-    """How the vectors are searched, when not one by one."""
-    lists = f", {built['nprobe']} of {built['nlist']} lists" if built.get("nlist") else ""
-    exact = built.get("kind", "Flat") == "Flat"
-    return "" if exact else f" ({built['kind']}{lists}, recall {built['recall']:.3f})"
-
-
 def _report_lines(report: Report) -> str:
     outcomes = ", ".join(f"{count} {status}" for status, count in sorted(report.outcomes.items()))
     reasons: dict[str, list[str]] = {}
@@ -755,22 +719,6 @@ def _report_lines(report: Report) -> str:
     if report.cut:
         lines.append(f"  {report.cut} more were met; raise --max-pages to read them")
     return "\n".join(lines)
-
-
-def _citation_line(citation: Any) -> str:
-    heading = citation.heading[-1] if citation.heading else citation.title
-    name = heading if heading == citation.title else f"{citation.title}, {heading}"
-    origin = f" (read from {citation.fetched_from})" if citation.as_json().get("fetched_from") else ""
-    return f"[{citation.n}] {name} <{citation.link}>{origin}"
-
-
-def _snippet(text: str, width: int = 160) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str]) -> dict[str, list[str]]:
@@ -898,19 +846,9 @@ def main() -> None:
 
 def _fail(exc: RagmacsError) -> None:
     """Say what went wrong on stderr, under --json as one JSON object, and exit."""
-    if "--json" in sys.argv[1:]:
-        shape = {"code": exc.code, "message": exc.message, "hint": exc.hint}
-        print(json.dumps({"error": shape}, ensure_ascii=False), file=sys.stderr)  # noqa: T201
-        sys.exit(exc.exit_code)
-    print(_printable(f"ragmacs: {exc.message}"), file=sys.stderr)  # noqa: T201
-    if exc.hint:
-        print(_printable(f"hint: {exc.hint}"), file=sys.stderr)  # noqa: T201
+    as_json = "--json" in sys.argv[1:]
+    print(render.failure(exc.code, exc.message, exc.hint, as_json=as_json), file=sys.stderr)  # noqa: T201
     sys.exit(exc.exit_code)
-
-
-def _printable(text: str) -> str:
-    """TEXT without what a terminal would obey: servers and pages have a say in it."""
-    return UNPRINTABLE.sub("", text)
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import EmbedderSlow, ModelError
 from ..events import Cancel
 from ..model import Answer, Citation, Hit
+from ..render import printable
 from ..search import retrieve
 from ..search.confidence import word_weights
 from ..search.embed import Embedder
@@ -27,8 +28,6 @@ if TYPE_CHECKING:  # httpx comes with it: most answers need no LLM
 HITS = 10  # sections looked at
 PASSAGES = 8  # sections shown to an LLM
 WHOLE_SECTION = 2000  # characters up to which an LLM is shown all of a section
-# Control characters but for line ends and tabs, and those that change the direction of text: a terminal obeys them.
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 NEAREST = 5  # sections named beside the quotes, or in place of an answer
 SEE_ALSO = 120  # characters kept for their names
 
@@ -149,7 +148,7 @@ def _written(
     try:
         prompt = messages(question, passages, budget=budget.context)
         for delta in chat.stream(prompt, max_tokens=budget.tokens, cancel=cancel):
-            piece = checked.feed(UNPRINTABLE.sub("", delta))
+            piece = checked.feed(printable(delta))
             text += piece
             yield piece
     except ModelError as exc:
