@@ -357,7 +357,7 @@ def summarize(
             if isinstance(piece, Summary):
                 summary = piece
             elif not terminal.json:
-                print(_printable(f"- {piece.text}\n  {piece.link}"), flush=True)  # noqa: T201
+                print(render.printable(f"- {piece.text}\n  {piece.link}"), flush=True)  # noqa: T201
     assert summary is not None
     if terminal.json:
         terminal.print(summary.as_json(), "")
@@ -635,7 +635,10 @@ def show(terminal: Terminal) -> None:
 
 
 def _text(argument: str) -> str:
-    return sys.stdin.read(200_000) if argument == "-" else argument
+    try:
+        return sys.stdin.read(200_000) if argument == "-" else argument
+    except UnicodeDecodeError as exc:
+        raise InvalidParams(f"stdin is no text: {exc}", hint="give it as UTF-8") from exc
 
 
 def _entries(values: Sequence[str] | None) -> list[str]:

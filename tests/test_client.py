@@ -3,12 +3,470 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ragmacs_srv import client, settings
+from ragmacs_srv import cli, client, settings
+from ragmacs_srv.app import App
+from ragmacs_srv.errors import LLMUnavailable
+from ragmacs_srv.model import Answer
+from tests.conftest import Done
+from tests.rpc_server import Hangup, Send, Server, listening
+from tests.search import library
+
+ROOT = Path(__file__).resolve().parents[1]
+QUESTION = "When does the heap collector run a cycle?"
+ANSWER = {"mode": "lexical", "confidence": 1.0, "model": "", "notes": [], "citations": []}
+NOBODY = ("-c", "raise SystemExit(75)")  # a server that does not start
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds something; its files never change."""
+    folder: Path = library.build(tmp_path_factory.mktemp("library") / "store")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def socket_at(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the server of this test listens: searching is lexical, and no other can be started."""
+    shutil.copytree(store, home / "store")
+    (home / "config.toml").write_text('[search]\nmode = "lexical"\n')
+    os.utime(home / "config.toml", (0, 0))  # older than any server
+    run = home.parent / "run"
+    run.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
+    monkeypatch.setattr(client, "SERVE", NOBODY)
+    return Path(client.socket_path(str(home), os.environ))
+
+
+@pytest.fixture
+def server(socket_at: Path) -> Iterator[Server]:
+    """Answers as the real one does."""
+    with listening(socket_at, search=search, ask=ask, index_status=status) as running:
+        yield running
+
+
+def search(params: dict[str, Any], send: Send) -> Any:
+    with App(settings.load(os.environ), os.environ) as app:
+        return app.search(params["query"], k=params["k"], collections=params["collections"]).as_json(0.0)
+
+
+def ask(params: dict[str, Any], send: Send) -> Any:
+    with App(settings.load(os.environ), os.environ) as app:
+        for piece in app.ask(params["question"], collections=params["collections"]):
+            if isinstance(piece, Answer):
+                return piece.as_json()
+            if "token" in params:
+                send("$/delta", {"token": params["token"], "text": piece})
+    raise AssertionError("an answer comes last")
+
+
+def status(params: dict[str, Any], send: Send) -> Any:
+    with App(settings.load(os.environ), os.environ) as app:
+        return app.status()
+
+
+Both = Callable[..., Done]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Both:
+    """The command line in this process, as cli.py does it."""
+
+    def run(*args: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "argv", ["ragmacs", *args])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return Done(int(done.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def thin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Both:
+    """The command line through the server; exit code -1 where it is left to cli.py."""
+
+    def run(*args: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        code = client.run(args, os.environ)
+        return Done(-1 if code is None else code, *capsys.readouterr())
+
+    return run
+
+
+def untimed(text: str) -> str:
+    return re.sub(r'"took_ms": \d+', '"took_ms": 0', text)
+
+
+# Both ways
+
+
+SERVED: list[tuple[str, ...]] = [
+    ("search", "heap"),
+    ("search", "--json", "heap cycle", "-n", "2"),
+    ("search", "heap", "--limit=3", "-c", "docs", "-q"),
+    ("search", "zebra crossing"),
+    ("search", ""),
+    ("search", "heap", "-c", "nothing"),
+    ("search", "heap", "--collection", "nothing", "--json"),
+    ("search", "\udcff heap"),
+    ("search", "-"),
+    ("ask", QUESTION),
+    ("ask", QUESTION, "--json"),
+    ("ask", "-", "-c", "docs"),
+    ("ask", "How do I tune autovacuum in PostgreSQL?"),
+    ("ask", "x" * 5000, "--json"),
+    ("status",),
+    ("status", "--json"),
+]
+
+
+@pytest.mark.parametrize("args", SERVED, ids=lambda args: " ".join(args)[:40].encode("ascii", "replace").decode())
+def test_the_server_and_this_process_say_the_same(
+    thin: Both, here: Both, server: Server, args: tuple[str, ...]
+) -> None:
+    served, own = thin(*args, stdin="heap\n"), here(*args, stdin="heap\n")
+    assert server.names()
+    assert (served.code, untimed(served.out), served.err) == (own.code, untimed(own.out), own.err)
+
+
+NOT_SERVED: list[tuple[str, ...]] = [
+    (),
+    ("--help",),
+    ("--json", "search", "heap"),
+    ("search",),
+    ("search", "a", "b"),
+    ("search", "heap", "-n", "0"),
+    ("search", "heap", "-n", "many"),
+    ("search", "heap", "-n"),
+    ("search", "heap", "-n3"),
+    ("search", "heap", "--mode", "lexical"),
+    ("search", "heap", "--json=yes"),
+    ("search", "heap", "--help"),
+    ("search", "heap", "-vv"),
+    ("search", "heap", "-c", "-q"),
+    ("search", "--", "-heap"),
+    ("search", "-heap"),
+    ("ask", "why", "--no-llm"),
+    ("ask", "why", "-n", "3"),
+    ("status", "now"),
+    ("tool", "search_docs"),
+    ("tool", "search_docs", "{}", "--yes"),
+    ("tool", "read_page", '{"url": "https://go.example/"}'),  # who would be asked for consent?
+    ("crawl", "go-gc"),
+]
+
+
+@pytest.mark.parametrize("args", NOT_SERVED, ids=" ".join)
+def test_what_is_not_known_to_the_letter_is_left_to_the_command_line(
+    thin: Both, server: Server, args: tuple[str, ...]
+) -> None:
+    assert thin(*args) == Done(-1, "", "")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["RAGMACS_SEARCH_MODE", "RAGMACS_LLM_KEY", "RAGMACS_NONSENSE"])
+def test_settings_of_this_process_are_not_asked_of_a_server(
+    thin: Both, server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "lexical")
+    done = thin("search", "heap", "-v")
+    assert (done.code, server.asked) == (-1, [])
+    assert name in done.err
+
+
+def test_settings_of_a_server_alone_change_no_answer(
+    thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGMACS_SERVE_IDLE_MINUTES", "5")
+    found = {"results": [], "mode": "hybrid", "reason": "", "notes": []}
+    with listening(socket_at, search=lambda params, send: found):
+        assert thin("search", "heap") == Done(0, "nothing found\n", "")
+
+
+def test_no_server_means_none(thin: Both, server: Server) -> None:
+    done = thin("search", "heap", "--no-server", "-v")
+    assert (done.code, server.asked, "--no-server" in done.err) == (-1, [], True)
+
+
+def test_home_names_the_server(thin: Both, server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGMACS_HOME", "/no/such/home")
+    assert thin("search", "heap", "--home", str(home)).code == 0
+
+
+def test_v_says_who_answered(thin: Both, server: Server, socket_at: Path) -> None:
+    assert str(socket_at) in thin("status", "-v").err
+
+
+# What can go wrong
+
+
+def test_what_a_terminal_would_obey_is_not_printed(thin: Both, socket_at: Path) -> None:
+    def answer(params: dict[str, Any], send: Send) -> Any:
+        send("$/delta", {"token": params["token"], "text": "a\x1b[31m\u202eb"})
+        cited = {"n": 1, "title": "\x9bt", "heading": [], "link": "https://x.test/\x07"}
+        return {**ANSWER, "citations": [cited], "notes": ["\x1b]0;title\x07"]}
+
+    with listening(socket_at, ask=answer):
+        done = thin("ask", "why")
+    assert done.out == "a[31mb\n\n[1] t <https://x.test/>\n"
+    assert "\x1b" not in done.err
+
+
+TOOL = {"text": "Found.", "data": {"results": []}, "error": False}
+REFUSED = {"code": -32602, "exit_code": 2, "message": "no query", "hint": "search_docs(query: string)"}
+
+
+def test_a_tool_is_run_by_the_server(thin: Both, socket_at: Path) -> None:
+    with listening(socket_at, tools_call=lambda params, send: TOOL) as server:
+        assert thin("tool", "search_docs", '{"query": "heap"}') == Done(0, "Found.\n", "")
+        assert thin("tool", "search_docs", "-", "--json", stdin="{}").json == {"text": "Found.", "data": TOOL["data"]}
+        assert thin("tool", "search_docs", "[]").code == -1
+        assert thin("tool", "search_docs", "nonsense").code == -1
+    assert [params for method, params in server.asked if method == "tools/call"] == [
+        {"name": "search_docs", "arguments": {"query": "heap"}},
+        {"name": "search_docs", "arguments": {}},
+    ]
+
+
+def test_a_tool_that_fails_sets_the_exit_code(thin: Both, socket_at: Path) -> None:
+    said = {"text": "Error: no query.", "data": {"error": REFUSED}, "error": True}
+    with listening(socket_at, tools_call=lambda params, send: said):
+        assert thin("tool", "search_docs", "{}") == Done(2, "", "Error: no query.\n")
+        shown = json.loads(thin("tool", "search_docs", "{}", "--json").err)["error"]
+    assert shown == {key: REFUSED[key] for key in ("code", "message", "hint")}
+
+
+def test_an_answer_that_breaks_off_is_an_error(thin: Both, socket_at: Path) -> None:
+    def answer(params: dict[str, Any], send: Send) -> Any:
+        send("$/delta", {"token": params["token"], "text": "Because"})
+        raise LLMUnavailable("the LLM went away", hint="ask again")
+
+    with listening(socket_at, ask=answer):
+        assert thin("ask", "why") == Done(6, "Because", "ragmacs: the LLM went away\nhint: ask again\n")
+
+
+def test_a_search_survives_the_end_of_a_server(thin: Both, socket_at: Path) -> None:
+    lives = iter([True, False])
+
+    def mortal(params: dict[str, Any], send: Send) -> Any:
+        if next(lives):
+            raise Hangup
+        return search(params, send)
+
+    with listening(socket_at, search=mortal) as server:
+        done = thin("search", "-", stdin="heap")
+    assert (done.code, server.names()) == (0, ["search", "search"])
+
+
+def hang_up(params: dict[str, Any], send: Send) -> Any:
+    raise Hangup
+
+
+def test_a_search_that_ends_two_servers_is_left_to_this_process(thin: Both, socket_at: Path) -> None:
+    with listening(socket_at, search=hang_up) as server:
+        done = thin("search", "-", "-v", stdin="heap")
+    assert (done.code, server.names()) == (-1, ["search", "search"])
+    assert "twice" in done.err
+    assert sys.stdin.read() == "heap"
+
+
+def test_a_question_is_not_asked_twice(thin: Both, socket_at: Path) -> None:
+    with listening(socket_at, ask=hang_up) as server:
+        done = thin("ask", "why", "--json")
+    assert (done.code, done.out, server.names()) == (70, "", ["ask"])
+    assert "--no-server" in json.loads(done.err)["error"]["hint"]
+
+
+@pytest.mark.parametrize("greeting", [hang_up, lambda params, send: {}, lambda params, send: [1]])
+def test_who_does_not_greet_is_no_server(thin: Both, socket_at: Path, greeting: Callable[..., Any]) -> None:
+    with listening(socket_at, initialize=greeting):
+        done = thin("search", "heap", "-v")
+    assert (done.code, "does not answer" in done.err) == (-1, True)
+
+
+def test_who_does_not_answer_a_greeting_is_not_waited_for(
+    thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HANDSHAKE_TIMEOUT", 0.05)
+    over = threading.Event()
+    with listening(socket_at, initialize=lambda params, send: over.wait(30)):
+        assert thin("search", "heap").code == -1
+        over.set()
+
+
+def test_a_server_that_cannot_start_is_done_without(thin: Both) -> None:
+    done = thin("search", "heap", "-v")
+    assert (done.code, "exit code 75" in done.err) == (-1, True)
+    assert "no server is running" in thin("status", "-v").err
+
+
+@pytest.mark.parametrize("how", ["open", "link"])
+def test_a_folder_that_is_not_ours_alone_is_not_trusted(thin: Both, socket_at: Path, server: Server, how: str) -> None:
+    folder = socket_at.parent
+    if how == "open":
+        folder.chmod(0o770)
+    else:
+        folder.symlink_to(folder.rename(folder.with_name("elsewhere")))
+    done = thin("search", "heap", "-v")
+    assert (done.code, server.asked, str(folder) in done.err) == (-1, [], True)
+
+
+BACKGROUND = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+if os.fork() == 0:
+    os.setsid()
+    from pathlib import Path
+    from ragmacs_srv import __version__
+    from tests.rpc_server import Server
+    found = {{"results": [], "mode": "hybrid", "reason": "", "notes": ["I am new"]}}
+    def end(params, send): os._exit(0)
+    Server(Path({path!r}), {{"search": lambda params, send: found, "server/stop": end}})
+    signal.alarm(60)
+    signal.pause()
+else:
+    os._exit(0)
+"""
+
+
+@pytest.fixture
+def startable(socket_at: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that has nothing to say can be started."""
+    script = BACKGROUND.format(root=str(ROOT), path=str(socket_at))
+    monkeypatch.setattr(client, "SERVE", ("-c", script))
+    yield
+    peer = client.Peer(str(socket_at))
+    peer.stop()
+    peer.close()
+
+
+def test_a_server_is_started_when_none_runs(thin: Both, startable: None) -> None:
+    assert thin("search", "heap") == Done(0, "nothing found\n", "note: I am new\n")
+
+
+def test_a_server_of_another_version_is_replaced(thin: Both, socket_at: Path, startable: None) -> None:
+    with listening(socket_at, initialize=lambda params, send: {"version": "0.0"}, server_stop=hang_up) as old:
+        threading.Thread(target=lambda: old.wait_for("server/stop") and old.close()).start()
+        done = thin("search", "heap")
+    assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
+
+
+def test_a_server_that_is_older_than_its_configuration_is_replaced(
+    thin: Both, socket_at: Path, home: Path, startable: None
+) -> None:
+    with listening(socket_at, server_stop=hang_up) as old:
+        os.utime(home / "config.toml", (time.time(), socket_at.stat().st_mtime + 0.001))
+        threading.Thread(target=lambda: old.wait_for("server/stop") and old.close()).start()
+        done = thin("search", "heap")
+    assert (done.code, old.names()) == (0, ["server/stop"])
+
+
+# As a process
+
+
+def process(*args: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from ragmacs_srv.client import main; main()", *args]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_process_says_what_the_server_said(server: Server, thin: Both) -> None:
+    with process("search", "heap") as running:
+        assert running.communicate(timeout=60) == (thin("search", "heap").out, "")
+    assert running.returncode == 0
+
+
+def test_a_command_that_is_not_served_is_run(server: Server) -> None:
+    with process("search", "heap", "--mode", "lexical") as running:
+        out, _ = running.communicate(timeout=60)
+    assert (running.returncode, out.startswith("1. "), server.asked) == (0, True, [])
+
+
+def test_ctrl_c_cancels_what_was_asked(socket_at: Path) -> None:
+    over = threading.Event()
+
+    def endless(params: dict[str, Any], send: Send) -> Any:
+        send("$/delta", {"token": params["token"], "text": "Well,"})
+        over.wait(30)
+        raise Hangup
+
+    with listening(socket_at, ask=endless) as server, process("ask", "why") as running:
+        assert running.stdout is not None
+        assert running.stdout.read(5) == "Well,"
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+        assert server.wait_for("$/cancelRequest")
+        over.set()
+    assert server.asked[-1] == ("$/cancelRequest", {"id": 2})
+    assert (running.returncode, out, err) == (130, "", "ragmacs: cancelled\nhint: what was finished is kept\n")
+
+
+@pytest.mark.parametrize("module", ["_socket", "json", "ragmacs_srv.__main__", "typer"])
+def test_ctrl_c_while_loading_is_one_line(server: Server, module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from ragmacs_srv.client import main\n"
+        "main()"
+    )
+    command = "search heap" if module in {"_socket", "json"} else "doctor"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ragmacs: cancelled\n")
+
+
+def test_output_into_a_closed_pipe_is_no_error(server: Server) -> None:
+    with process("search", "heap", "--json") as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.wait(60) == 141
+        assert running.stderr is not None
+        assert running.stderr.read() == ""
+
+
+HEAVY = {"typing", "dataclasses", "socket", "signal", "pathlib", "subprocess", "hashlib", "argparse", "typer", "numpy"}
+
+
+def test_a_search_through_the_server_loads_next_to_nothing(server: Server) -> None:
+    code = (
+        "import os, sys; from ragmacs_srv import client; code = client.run(['search', 'heap'], os.environ)\n"
+        f"print(code, {HEAVY!r} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "0 set()\n"
+
+
+# Where things are
+
 
 FOLDERS: dict[str, dict[str, str]] = {
     "RAGMACS_HOME": {"RAGMACS_HOME": "/srv/docs"},
@@ -19,6 +477,7 @@ FOLDERS: dict[str, dict[str, str]] = {
     "XDG": {"XDG_DATA_HOME": "/data", "HOME": "/home/a"},
     "XDG with a tilde": {"XDG_DATA_HOME": "~/data", "HOME": "/home/a"},
     "empty XDG": {"XDG_DATA_HOME": "", "HOME": "/home/a/"},
+    "XDG config": {"XDG_CONFIG_HOME": "/etc/xdg", "HOME": "/home/a"},
     "HOME": {"HOME": "/home/a"},
     "nothing": {},
 }
@@ -27,7 +486,9 @@ FOLDERS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("case", FOLDERS)
 def test_the_client_finds_the_folders_that_the_settings_name(case: str) -> None:
     environ = FOLDERS[case]
-    assert client.data_folder(environ) == os.path.abspath(settings.folders(environ).data)  # noqa: PTH100
+    where = settings.folders(environ)
+    assert client.data_folder(environ) == os.path.abspath(where.data)  # noqa: PTH100 - what dots lead to stays open
+    assert client.config_file(environ) == os.path.abspath(where.config_file)  # noqa: PTH100
 
 
 def test_a_socket_is_named_after_its_data_folder(tmp_path: Path) -> None:
@@ -42,12 +503,12 @@ def test_a_socket_is_never_where_it_cannot_be(runtime: str) -> None:
     assert path.startswith(f"/tmp/ragmacs-{os.getuid()}/")
 
 
-def test_a_folder_that_others_can_enter_is_not_private(tmp_path: Path) -> None:
-    folder, link = tmp_path / "run", tmp_path / "link"
+def test_a_folder_that_others_can_write_to_is_not_private(tmp_path: Path) -> None:
+    folder, link = tmp_path / "private", tmp_path / "link"
     folder.mkdir(mode=0o700)
     link.symlink_to(folder)
     assert client.is_private(str(folder))
     assert not client.is_private(str(link))
     assert not client.is_private(str(tmp_path / "none"))
-    folder.chmod(0o711)
+    folder.chmod(0o730)
     assert not client.is_private(str(folder))
