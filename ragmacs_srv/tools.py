@@ -15,13 +15,13 @@ from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 from . import pipeline
-from .answer.ask import UNPRINTABLE
 from .answer.summarize import LENGTH, Point, Summary
 from .errors import AddressRefused, InvalidParams
 from .ingest.address import vet
 from .ingest.urls import parse, shown, split_fragment
 from .model import Answer, Citation, Hit, Page, Section, Source, Standing
 from .registry import BUDGET, Between, Result, bookmark, resumed, tool
+from .render import printable
 from .search.generation import Manifest
 from .search.retrieve import Results
 from .settings import nearest
@@ -366,4 +366,4 @@ def _one_line(text: str) -> str:
 
 def _clean(text: str) -> str:
     """TEXT without what a terminal would obey, and within the budget whatever came in."""
-    return UNPRINTABLE.sub("", text)[:BUDGET]
+    return printable(text)[:BUDGET]

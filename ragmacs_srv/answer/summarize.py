@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidParams, ModelError, NoContent
 from ..events import Cancel, Progress, Sink, ignore
 from ..model import Page
-from .ask import UNPRINTABLE, Budget
+from ..render import printable
+from .ask import Budget
 from .digest import LABEL, digest, size, title
 from .prompt import CitationFilter, Passage, fit, messages
 from .units import Unit, sentences
@@ -194,7 +195,7 @@ class _Writer:
     ) -> Iterator[str]:
         prompt = messages(asked, passages, budget=self.budget.context, rules=rules)
         for delta in self.chat.stream(prompt, max_tokens=max(tokens, self.budget.tokens), cancel=self.cancel):
-            yield checked.feed(UNPRINTABLE.sub("", delta))
+            yield checked.feed(printable(delta))
         yield checked.finish()
 
     def _passages(self) -> list[Passage]:

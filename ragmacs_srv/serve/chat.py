@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..answer.ask import UNPRINTABLE
 from ..app import MAX_QUESTION
 from ..errors import InvalidParams
 from ..model import Answer, Citation
+from ..render import printable
 from ..search.terms import content_spans
 from .refusal import Refusal
 
@@ -170,7 +170,7 @@ def _source(citation: Citation) -> str:
     """A citation as a line; the address in angle brackets is a link in Markdown and in Org alike."""
     heading = citation.heading[-1] if citation.heading else citation.title
     name = heading if heading == citation.title else f"{citation.title}, {heading}"
-    return f"[{citation.n}] {' '.join(UNPRINTABLE.sub('', name).split())} <{citation.link}>"
+    return f"[{citation.n}] {' '.join(printable(name).split())} <{citation.link}>"
 
 
 def frames(asked: Asked, pieces: Iterable[str]) -> Iterator[bytes]:

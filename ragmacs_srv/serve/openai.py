@@ -17,12 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
-from ..answer.ask import UNPRINTABLE
 from ..app import App
 from ..errors import Cancelled, RagmacsError
 from ..events import Cancel
 from ..ingest import sources
 from ..model import Answer
+from ..render import printable
 from . import chat
 from .bridge import Work
 from .chat import Asked
@@ -218,7 +218,7 @@ def _pieces(app: App, asked: Asked) -> Iterator[str]:
     """The answer of APP as text, with what the Answer says beside it at its end."""
     for piece in app.ask(asked.question, collections=asked.collections):
         text = chat.ending(piece) if isinstance(piece, Answer) else piece
-        if text := UNPRINTABLE.sub("", text):
+        if text := printable(text):
             yield text
 
 
