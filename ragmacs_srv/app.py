@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+import re
 import shutil
 import tempfile
 import threading
@@ -490,6 +491,19 @@ class App:
             return handbook.source()
         return sources.load(name, self.settings.folders.sources)
 
+    def wanted(self, targets: Sequence[str], name: str | None = None) -> list[Source]:
+        """The collections that TARGETS name, and one, called NAME, made of the addresses among them."""
+        name = checked_name(name)
+        addresses = [each for each in targets if "://" in each]
+        found = [self.source(each) for each in targets if each not in addresses]
+        if addresses:
+            host = addresses[0].split("/")[2].replace(":", "-") or "pages"
+            found.append(self.added(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200)))
+        if not found:
+            known = ", ".join(sources.files(self.settings.folders.sources))
+            raise InvalidParams("nothing to crawl", hint=f"name a collection ({known}) or an address")
+        return found
+
     def added(self, source: Source) -> Source:
         """SOURCE, made of addresses, with those that a collection of its name was made of before.
 
@@ -716,6 +730,13 @@ class _Indexed:
     name: str
     key: str
     numeric: str
+
+
+def checked_name(name: str | None) -> str | None:
+    """NAME, if it was given; raises InvalidParams for what cannot name a collection."""
+    if name is not None and not re.fullmatch(r"[\w.-]{1,64}", name):
+        raise InvalidParams(f"{name!r} cannot be the name of a collection", hint="letters, digits, dots and hyphens")
+    return name
 
 
 def checked_question(question: str) -> str:

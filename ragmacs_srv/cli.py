@@ -9,7 +9,6 @@ import inspect
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -26,11 +25,10 @@ from . import __version__, pipeline, registry, render, settings
 from .answer import evaluation, questions, scoreboard
 from .answer.questions import Question
 from .answer.summarize import LENGTH, Summary
-from .app import App
+from .app import App, checked_name
 from .errors import (
     Cancelled,
     EmbedderMissing,
-    FetchError,
     InvalidParams,
     NotIndexed,
     RagmacsError,
@@ -38,7 +36,7 @@ from .errors import (
     StorageError,
 )
 from .events import Cancel, Progress, Sink, ignore
-from .ingest import sniff, sources
+from .ingest import sniff
 from .ingest.handbook import SCHEME
 from .model import Answer, Response, Source
 from .pipeline import Report
@@ -320,23 +318,12 @@ def fetch(
     """Print one page as Markdown; nothing is stored."""
     with terminal.app() as app:
         page = app.read(url, allow=_entries(allow), mirror=_entries(mirror))
-    anchor = url.partition("#")[2]
-    sections = [each for each in page.sections if not anchor or each.anchor == anchor]
-    if not sections:
-        raise InvalidParams(f"no section #{anchor} in {page.url}", hint="leave the anchor out to see the page")
-    shape = {
-        "url": page.url,
-        "title": page.title,
-        "sections": [
-            {"anchor": each.anchor, "link": each.link, "heading": list(each.heading), "text": each.text}
-            for each in sections
-        ],
-    }
+    page = page.at(url.partition("#")[2])
     text = "\n\n".join(
         f"{'#' * min(max(len(each.heading), 1), 6)} {each.heading[-1] if each.heading else page.title}\n\n{each.text}"
-        for each in sections
+        for each in page.sections
     )
-    terminal.print(shape, text)
+    terminal.print(page.as_json(), text)
 
 
 @command()
@@ -647,21 +634,15 @@ def _entries(values: Sequence[str] | None) -> list[str]:
 
 def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | None) -> list[Source]:
     """The collections to crawl: named ones, and one made of the given addresses."""
-    if name is not None and not re.fullmatch(r"[\w.-]{1,64}", name):
-        raise InvalidParams(f"{name!r} cannot be the name of a collection", hint="letters, digits, dots and hyphens")
-    addresses = [each for each in targets if "://" in each]
-    named = [app.source(each) for each in targets if each not in addresses]
-    if file is not None:
-        listed = _listed(file)
-        title = f"Pages listed in {file.name}"
-        named.append(app.added(Source(name or file.stem, title, listed, depth=0, max_pages=len(listed))))
-    if addresses:
-        host = addresses[0].split("/")[2].replace(":", "-") or "pages"
-        named.append(app.added(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200)))
-    if not named:
-        known = ", ".join(sources.files(app.settings.folders.sources))
-        raise InvalidParams("nothing to crawl", hint=f"name a collection ({known}) or an address")
-    return named
+    if file is not None and not targets:
+        return [_from_file(app, file, name)]
+    return [*app.wanted(targets, name), *([_from_file(app, file, name)] if file else [])]
+
+
+def _from_file(app: App, file: Path, name: str | None) -> Source:
+    listed = _listed(file)
+    title = f"Pages listed in {file.name}"
+    return app.added(Source(checked_name(name) or file.stem, title, listed, depth=0, max_pages=len(listed)))
 
 
 def _listed(file: Path) -> tuple[str, ...]:
@@ -691,23 +672,12 @@ def _show_plan(terminal: Terminal, wanted: Sequence[Source]) -> int:
 
 def _report(terminal: Terminal, reports: Sequence[Report]) -> int:
     """Print what crawls did; 0 when every address gave a page, 1 when some did, else the first failure's code."""
-    shape = [
-        {
-            "collection": each.collection,
-            "outcomes": dict(each.outcomes),
-            "cut": each.cut,
-            "failed": [dataclasses.asdict(receipt) for receipt in each.failed],
-        }
-        for each in reports
-    ]
-    failed = [receipt for each in reports for receipt in each.failed]
-    nothing = bool(failed) and len(failed) == sum(each.outcomes.total() for each in reports)
+    nothing = pipeline.nothing_read(reports)
     if terminal.json or not nothing:
-        terminal.print({"crawls": shape}, "\n".join(map(_report_lines, reports)))
+        terminal.print({"crawls": [each.as_json() for each in reports]}, "\n".join(map(_report_lines, reports)))
     if nothing:
-        hint = "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
-        raise FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
-    return 1 if failed else 0
+        raise nothing
+    return 1 if any(each.failed for each in reports) else 0
 
 
 def _report_lines(report: Report) -> str:

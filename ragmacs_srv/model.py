@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
+
+from .errors import InvalidParams
 
 BlockKind = Literal["paragraph", "heading", "item", "row", "code", "image"]
 Mode = Literal["hybrid", "lexical"]
@@ -27,6 +29,10 @@ class Source:
     depth: int = 0
     max_pages: int = 500
     licence: str = ""
+
+    def within(self, depth: int, max_pages: int) -> Source:
+        """The same, going this far instead; a negative DEPTH and a MAX_PAGES of 0 change nothing."""
+        return replace(self, depth=self.depth if depth < 0 else depth, max_pages=max_pages or self.max_pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,21 @@ class Page:
         path = self.sections[start].heading if start < len(self.sections) else ()
         below = takewhile(lambda each: each.heading[: len(path)] == path != each.heading, self.sections[start + 1 :])
         return (*self.sections[start : start + 1], *below)
+
+    def at(self, anchor: str) -> Page:
+        """The page with the sections at ANCHOR alone, or all of it for ""; raises InvalidParams when there are none."""
+        sections = tuple(each for each in self.sections if not anchor or each.anchor == anchor)
+        if anchor and not sections:
+            raise InvalidParams(f"no section #{anchor} in {self.url}", hint="leave the anchor out to see the page")
+        return replace(self, sections=sections)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `fetch` gives, on every transport."""
+        sections = [
+            {"anchor": each.anchor, "link": each.link, "heading": list(each.heading), "text": each.text}
+            for each in self.sections
+        ]
+        return {"url": self.url, "title": self.title, "sections": sections}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,6 +77,20 @@ class Report:
         self.outcomes[receipt.status] += 1
         if receipt.status in {"failed", "refused", "gone"}:
             self.failed.append(receipt)
+
+    def as_json(self) -> dict[str, Any]:
+        """One of the `crawls` of a crawl or an update, on every transport."""
+        failed = [asdict(receipt) for receipt in self.failed]
+        return {"collection": self.collection, "outcomes": dict(self.outcomes), "cut": self.cut, "failed": failed}
+
+
+def nothing_read(reports: Sequence[Report]) -> FetchError | None:
+    """What to raise after crawls that met addresses, and not one of them gave a page."""
+    failed = [receipt for each in reports for receipt in each.failed]
+    if not failed or len(failed) < sum(each.outcomes.total() for each in reports):
+        return None
+    hint = "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
+    return FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
 
 
 def now() -> str:
