@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
     """Load the command line, which takes a while, and run it."""
     signal.signal(signal.SIGINT, _leave)
+    if {"serve", "--stdio"} <= set(sys.argv):
+        from .serve.stdio import guarded
+
+        guarded()  # before anything that may print is loaded
+    if sys.argv[1:] == ["serve", "--stdio"]:
+        from .serve.daemon import main as relay
+
+        sys.exit(relay())
     from .cli import run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,203 @@
+"""The one shared server of a home: found, started when none runs, stopped, and relayed to."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .. import __version__
+from ..errors import Busy, RagmacsError
+from ..search.database import mapped
+from ..settings import folders
+from .framing import Broken, Frames, frame, parse
+from .place import Place, holder, private
+from .stdio import guarded
+
+START_S = 60.0  # a cold start on a slow disk
+STOP_S = 6.0
+ANSWER_S = 10.0
+LOG_BYTES = 2**20  # a longer log begins anew with the next server
+PACKAGE = str(__package__).partition(".")[0]
+
+
+def status(where: Place) -> dict[str, Any] | None:
+    """What the server at WHERE says of itself, or None when none answers."""
+    with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
+        return _asked(sock, "server/status")
+    return None
+
+
+def reach(where: Place) -> dict[str, Any]:
+    """The status of a server of our version at WHERE; one is started when there is none.
+
+    Raises RagmacsError when it does not come up.
+    """
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = status(where)
+        if found and found["server"]["version"] == __version__:
+            return found
+        if found:
+            stop(where)
+        elif not holder(where.path):
+            _start(where)
+        else:
+            time.sleep(0.05)  # another has just started it
+    pid = holder(where.path)
+    message = f"the server (pid {pid}) does not answer" if pid else f"no server came up at {where.path}"
+    raise RagmacsError(message, hint=f"ragmacs serve --stop; {where.log} may say why")
+
+
+def stop(where: Place) -> bool:
+    """End the server at WHERE and wait until it is gone; False when there was none. Raises Busy when it will not."""
+    pid = holder(where.path)
+    if not pid:
+        return False
+    with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
+        _asked(sock, "server/stop")
+    if not _gone(where.path) and holder(where.path) == pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        if not _gone(where.path):
+            raise Busy(f"the server (pid {pid}) does not end", hint=f"kill -9 {pid}")
+    return True
+
+
+def announce(ready: int) -> None:
+    """Tell the process that started this one, by the descriptor READY, that we listen; -1: nobody wants to know."""
+    if ready >= 0:
+        with suppress(OSError):  # it did not wait
+            os.write(ready, b"1")
+            os.close(ready)
+
+
+def main() -> int:
+    """`ragmacs serve --stdio` alone, as every Emacs starts it: without all that the command line would load."""
+    source, sink = guarded()
+    try:
+        return relay(Place.of(folders(os.environ), os.environ), source, sink)
+    except RagmacsError as exc:
+        sys.stderr.write(f"ragmacs: {exc.message}\nhint: {exc.hint}\n")
+        return exc.exit_code
+
+
+def relay(where: Place, source: int, sink: int) -> int:
+    """Carry bytes between two descriptors and the shared server, until either side has no more; the exit code."""
+    reach(where)
+    sock = _connected(where.path)
+    sock.settimeout(None)
+    threading.Thread(target=_carry_in, args=(source, sock), name="ragmacs-relay", daemon=True).start()
+    try:
+        while data := sock.recv(2**16):
+            _write_all(sink, data)
+    except OSError:  # either side is gone
+        return 1
+    return 0
+
+
+def unit(environ: Mapping[str, str]) -> str:
+    """A systemd user unit that keeps a server running for the home of ENVIRON."""
+    home = f"Environment={_quoted('RAGMACS_HOME=' + environ['RAGMACS_HOME'])}\n" if "RAGMACS_HOME" in environ else ""
+    command = " ".join(_quoted(word) for word in (sys.executable, "-m", PACKAGE, "serve"))
+    return (
+        "[Unit]\nDescription=ragmacs, a local documentation assistant\n\n"
+        f"[Service]\n{home}Environment=RAGMACS_SERVE_IDLE_MINUTES=0\nExecStart={command}\n"
+        "Restart=on-failure\nNice=5\n\n[Install]\nWantedBy=default.target\n"
+    )
+
+
+def _quoted(word: str) -> str:
+    """WORD as systemd reads it back."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def _connected(path: Path) -> socket.socket:
+    """A connection to the socket at PATH; raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(ANSWER_S)
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _asked(sock: socket.socket, method: str) -> dict[str, Any]:
+    """The result of METHOD; raises OSError, Broken or ValueError when none comes."""
+    sock.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": method}))
+    frames = Frames()
+    while data := sock.recv(2**16):
+        for body in frames.feed(data):
+            reply = parse(body)
+            if "result" not in reply:
+                raise ValueError(reply["error"]["message"])
+            return dict(reply["result"])
+    raise ConnectionError("the server hung up")
+
+
+def _gone(path: Path) -> bool:
+    """Wait until the server at PATH has let its lock go; whether it has."""
+    deadline = time.monotonic() + STOP_S
+    while holder(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not holder(path)
+
+
+def _start(where: Place) -> None:
+    """Start a server that outlives this process, and wait until it listens or has ended."""
+    private(where.path.parent)
+    came, ready = os.pipe()
+    command = [sys.executable, "-m", PACKAGE, "serve", "--socket", str(where.path), "--ready", str(ready)]
+    try:
+        with _log(where.log) as log:
+            subprocess.run(
+                ["sh", "-c", '"$@" &', "sh", *command],  # nobody's child: it is not ours to wait for
+                cwd=Path(__file__).parents[2],  # `-m` looks here first
+                env=dict(where.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[ready],
+            )
+    finally:
+        os.close(ready)
+    try:
+        listening = select.select([came], [], [], START_S)[0] and os.read(came, 1)
+    finally:
+        os.close(came)
+    if not listening and not holder(where.path):  # when there is one, another was faster
+        last = where.log.read_text("utf-8", "replace").strip().splitlines()[-2:]
+        raise RagmacsError("the server did not start: " + " ".join(last), hint=f"see {where.log}")
+
+
+def _log(path: Path) -> BinaryIO:
+    """The log at PATH, to append to; begun anew when it has become long."""
+    with mapped(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab" if path.exists() and path.stat().st_size < LOG_BYTES else "wb")
+
+
+def _carry_in(source: int, sock: socket.socket) -> None:
+    with suppress(OSError):  # the other direction ends, too, and says so
+        while data := os.read(source, 2**16):
+            sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+
+def _write_all(sink: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(sink, view) :]

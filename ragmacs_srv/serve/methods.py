@@ -1,0 +1,226 @@
+"""The names of the protocol become calls on the App, and what it gives becomes JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from .. import __version__, pipeline, registry
+from ..answer.summarize import LENGTH, Summary
+from ..app import App
+from ..errors import InvalidParams
+from ..model import Answer
+from ..registry import Between
+from .lanes import Lane
+from .rpc import Call, Method, method
+
+PROTOCOL = 1  # raised when a shape changes so that a client would misread it
+LOOK_UP, WAIT, INDEX = "search", "answer", "index"  # the kinds of work, each with threads of its own
+
+Shape = dict[str, Any]
+Collections = Annotated[Sequence[str], "Look in these collections only."]
+Allow = Annotated[Sequence[str], "Origins that may be fetched, too."]
+Mirror = Annotated[Sequence[str], "FROM=TO: FROM's pages are fetched from TO."]
+Url = Annotated[str, "Its address; with #anchor that section alone."]
+
+
+def lanes(room: int) -> dict[str, Lane]:
+    """The threads: searches wait for no answer that an LLM writes, and nothing but indexing waits for indexing.
+
+    ROOM is how many searches, and how many answers, may wait.
+    """
+    return {
+        LOOK_UP: Lane(LOOK_UP, workers=2, room=room),
+        WAIT: Lane(WAIT, workers=8, room=room),
+        INDEX: Lane(INDEX, workers=1, room=4, retry_after=30.0),
+    }
+
+
+class Methods:
+    """Everything that a client can ask for; STATE describes the server, STOP ends it."""
+
+    def __init__(self, app: App, *, state: Callable[[], Shape], stop: Callable[[], None]) -> None:
+        self._app = app
+        self._state = state
+        self._stop = stop
+
+    def table(self, *, debug: bool = False) -> dict[str, Method]:
+        """Every method by its name; `debug/sleep` only for DEBUG."""
+        return {
+            "initialize": method(self.initialize),
+            "ping": method(self.ping),
+            "search": method(self.search, LOOK_UP),
+            "ask": method(self.ask, WAIT),
+            "summarize": method(self.summarize, WAIT),
+            "fetch": method(self.fetch, WAIT),
+            "tools/list": method(self.tools_list),
+            "tools/call": Method(self.tools_call, _tool_call, WAIT),
+            "index/crawl": method(self.crawl, INDEX),
+            "index/update": method(self.update, INDEX),
+            "index/status": method(self.index_status),
+            "server/status": method(self.server_status),
+            "server/stop": method(self.server_stop),
+            "shutdown": method(self.shutdown),
+            "exit": method(self.exit),
+            **({"debug/sleep": method(self.sleep, WAIT)} if debug else {}),
+        }
+
+    # The connection
+
+    def initialize(
+        self, call: Call, client: Annotated[str, "Who asks."] = "", version: Annotated[str, "Of the client."] = ""
+    ) -> Shape:
+        """What this server is and knows; no client has to ask."""
+        methods = sorted(call.peer.service.methods)
+        return {"version": __version__, "protocol": PROTOCOL, "methods": methods, **self._app.status()}
+
+    def ping(self, call: Call, text: Annotated[str, "Comes back."] = "") -> Shape:
+        """Answer."""
+        return {"text": text}
+
+    def shutdown(self, call: Call) -> Shape:
+        """Take nothing more from this client but `exit`."""
+        call.peer.shut = True
+        return {"ok": True}
+
+    def exit(self, call: Call) -> Shape:
+        """End this connection."""
+        call.peer.left = True
+        return {"ok": True}
+
+    def server_status(self, call: Call) -> Shape:
+        """The process, its queues, and what is indexed."""
+        return {"server": self._state(), **self._app.status()}
+
+    def server_stop(self, call: Call) -> Shape:
+        """End the server, for every client."""
+        call.afterwards(self._stop)
+        return {"stopping": True}
+
+    # Reading
+
+    def search(
+        self,
+        call: Call,
+        query: Annotated[str, "Words or a question."],
+        k: Annotated[int, "How many results.", Between(1, 100)] = 0,
+        collections: Collections = (),
+    ) -> Shape:
+        """The sections that match best."""
+        started = time.monotonic()
+        with self._request(call) as app:
+            found = app.search(query, k=k, collections=collections)
+        return {**found.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
+
+    def ask(self, call: Call, question: Annotated[str, "In your own words."], collections: Collections = ()) -> Shape:
+        """The answer, with quotes that can be opened; pieces of it go ahead as `$/delta`."""
+        shape: Shape = {}
+        with self._request(call) as app:
+            for piece in app.ask(question, collections=collections):
+                call.cancel.check()
+                if isinstance(piece, Answer):
+                    shape = piece.as_json()
+                else:
+                    call.delta(piece)
+        return shape
+
+    def summarize(
+        self,
+        call: Call,
+        url: Url,
+        length: Annotated[int, "Words at most."] = LENGTH,
+        allow: Allow = (),
+        mirror: Mirror = (),
+    ) -> Shape:
+        """A page in few words; its points go ahead as `$/delta`, a line each."""
+        shape: Shape = {}
+        with self._request(call) as app:
+            for piece in app.summarize(url, length=length, allow=allow, mirror=mirror):
+                call.cancel.check()
+                if isinstance(piece, Summary):
+                    shape = piece.as_json()
+                else:
+                    call.delta(piece.text + "\n")
+        return shape
+
+    def fetch(self, call: Call, url: Url, allow: Allow = (), mirror: Mirror = ()) -> Shape:
+        """One page; nothing is stored."""
+        with self._request(call) as app:
+            page = app.read(url, allow=allow, mirror=mirror)
+        return page.at(url.partition("#")[2]).as_json()
+
+    # The tools of a model
+
+    def tools_list(self, call: Call) -> Shape:
+        """What a model may call."""
+        return {"tools": [each.as_json() for each in registry.tools()]}
+
+    def tools_call(self, call: Call, name: str, arguments: object) -> Shape:
+        """What a tool says; a failure is said in `text`, too, for the model to read."""
+        with self._request(call) as app:
+            done = registry.call(app, name, arguments)
+        return {"text": done.text, "data": done.data, "error": done.error}
+
+    # Indexing
+
+    def crawl(
+        self,
+        call: Call,
+        targets: Annotated[Sequence[str], "Collections and addresses."],
+        name: Annotated[str, "Of the collection that the addresses become."] = "",
+        depth: Annotated[int, "Links away from a start page.", Between(0, 100)] = -1,
+        max_pages: Annotated[int, "Stop after so many.", Between(1, 1_000_000)] = 0,
+        allow: Allow = (),
+        mirror: Mirror = (),
+    ) -> Shape:
+        """Read collections, or the pages at some addresses, and make them searchable."""
+        with self._request(call) as app:
+            wanted = [source.within(depth, max_pages) for source in app.wanted(targets, name or None)]
+            return _crawled([app.crawl(source, allow=allow, mirror=mirror) for source in wanted])
+
+    def update(
+        self, call: Call, collection: Annotated[str, "Default: all."] = "", allow: Allow = (), mirror: Mirror = ()
+    ) -> Shape:
+        """Crawl again: only what changed is read."""
+        with self._request(call) as app:
+            made = app.manifest()
+            names = [collection] if collection else list(made.collections if made else ())
+            if not names:
+                raise InvalidParams("nothing was crawled yet", hint="index/crawl, or ragmacs crawl go-gc")
+            return _crawled([app.update(each, allow=allow, mirror=mirror) for each in names])
+
+    def index_status(self, call: Call) -> Shape:
+        """What is indexed, and who is writing."""
+        return self._app.status()
+
+    # Testing
+
+    def sleep(self, call: Call, seconds: Annotated[float, "How long.", Between(0, 60)] = 1.0) -> Shape:
+        """Do nothing for a while."""
+        call.cancel.wait(seconds)
+        return {"slept": seconds}
+
+    @contextmanager
+    def _request(self, call: Call) -> Iterator[App]:
+        """The App for this one call: its progress goes to the client, who can stop it."""
+        with self._app.request(sink=call.progress, cancel=call.cancel) as app:
+            yield app
+
+
+def _tool_call(params: Mapping[str, Any]) -> Shape:
+    """The params of `tools/call`, whose `arguments` are the tool's own to check; raises InvalidParams."""
+    unknown = params.keys() - {"name", "arguments"}
+    if unknown or not isinstance(params.get("name"), str):
+        what = f"tools/call has no argument {min(unknown)!r}" if unknown else "the argument 'name' must be a string"
+        raise InvalidParams(what, hint="tools/call takes name and arguments; tools/list names the tools")
+    registry.lookup(params["name"])
+    return {"name": params["name"], "arguments": params.get("arguments")}
+
+
+def _crawled(reports: Sequence[pipeline.Report]) -> Shape:
+    """What crawls did; raises FetchError when no page could be read."""
+    if nothing := pipeline.nothing_read(reports):
+        raise nothing
+    return {"crawls": [each.as_json() for each in reports]}
