@@ -62,7 +62,8 @@ def server(socket_at: Path) -> Iterator[Server]:
 
 def search(params: dict[str, Any], send: Send) -> Any:
     with App(settings.load(os.environ), os.environ) as app:
-        return app.search(params["query"], k=params["k"], collections=params["collections"]).as_json(0.0)
+        found = app.search(params["query"], k=params["k"], collections=params["collections"])
+        return {**found.as_json(), "took_ms": 0}
 
 
 def ask(params: dict[str, Any], send: Send) -> Any:

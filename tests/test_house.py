@@ -51,7 +51,7 @@ HOMES = {
     "mcp": {"serve/mcp.py"},
     "mcp_types": {"serve/mcp.py"},
     "anyio": {"serve/mcp.py"},
-    "starlette": {"serve/openai.py"},
+    "starlette": {"serve/openai.py", "serve/mcp.py"},
     "uvicorn": {"serve/loopback.py"},
     "h11": {"serve/loopback.py"},
     "typer": {"cli.py"},

@@ -200,7 +200,7 @@ def test_a_search_does_not_import_torch(home: Path, cache: Path, minilm: ModelFo
     (home / "cache" / "onnx").symlink_to(cache)
     code = (
         "import sys, os; from ragmacs_srv import settings; from ragmacs_srv.app import App\n"
-        "with App(settings.load(os.environ), os.environ) as app:\n"
+        "with App(settings.load(os.environ, {'search.deadline': 0}), os.environ) as app:\n"
         "    for n in range(100):\n"
         "        found = app.search(f'how do I reduce allocations {n}?')\n"
         "        assert found.mode == 'hybrid', found\n"

@@ -575,11 +575,6 @@ def test_config_names_the_file_of_the_token(run: Cli, home: Path) -> None:
     assert str(home / "http-token") in run("config").out
 
 
-def test_serving_nothing_is_a_wrong_use(run: Cli) -> None:
-    done = run("serve")
-    assert (done.code, "ragmacs serve --http" in done.err) == (2, True)
-
-
 def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with listening(0) as bound, pytest.raises(Busy, match="in use"), listening(bound.getsockname()[1]):
         pass
