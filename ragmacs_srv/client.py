@@ -1,4 +1,4 @@
-"""The entry point: a command line becomes a request to the running server, or a run of `cli` in this process.
+"""A command line becomes a request to the running server, or a run of `cli` in this process (not the entry point yet).
 
 Loading it is most of what a short command costs: it imports nothing of ours but what imports nothing itself, and of
 the standard library only what is needed at the time. It knows a few flags of `COMMANDS`; any other command line goes

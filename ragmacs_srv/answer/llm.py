@@ -21,6 +21,7 @@ from httpx_sse import EventSource
 
 from ..errors import LLMRefused, LLMUnavailable, ModelError, SettingsError
 from ..events import Cancel
+from ..search.remote import hints, sendable, server_address
 from .prompt import Message
 
 __all__ = ["Chat", "Message", "OpenAIChat"]
@@ -35,8 +36,7 @@ MAX_QUOTE = 300  # characters of what a server said, in an error of ours
 PATIENCE = 20.0  # seconds that a server may ask us to wait
 RETRIES = 2
 
-_KEY_HINT = "check the key: environment variable RAGMACS_LLM_KEY, or `[llm] key_command`"
-_URL_HINT = "check `[llm] base_url`; for most servers it ends in /v1"
+_URL_HINT, _KEY_HINT = hints("llm")
 _START_HINT = "start the server, or drop `[llm] base_url` to get extractive answers"
 _HINTS = {
     401: _KEY_HINT,
@@ -99,8 +99,8 @@ class OpenAIChat:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model
-        self.base_url = _base(base_url)
-        self._key = _sendable(key)
+        self.base_url = server_address(base_url, "llm", "/chat/completions")
+        self._key = sendable(key, "llm")
         self._connect_timeout = connect_timeout
         self._limits = _Limits(min(timeout, deadline), deadline, max_chars)
         self._ca_file = ca_file
@@ -384,29 +384,6 @@ class _Reply:
         said = said.replace(self._key, "…") if self._key else said
         line = " ".join("".join(char if char.isprintable() else " " for char in said).split())
         return line if len(line) <= MAX_QUOTE else f"{line[:MAX_QUOTE]}…"
-
-
-def _base(address: str) -> str:
-    """ADDRESS as `OpenAIChat` understands it; never quoted in an error, as people put keys into them."""
-    try:
-        url = httpx.URL(address.strip())
-        url.host.encode("idna")  # what connecting would stumble over
-    except (httpx.InvalidURL, UnicodeError) as exc:
-        raise SettingsError("the address of the LLM server cannot be read", hint=_URL_HINT) from exc
-    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
-        raise SettingsError("the address of the LLM server is not http://HOST or https://HOST", hint=_URL_HINT)
-    if url.userinfo or url.query or url.fragment:
-        raise SettingsError("the address of the LLM server has a user, a query or a fragment", hint=_KEY_HINT)
-    path = url.path.rstrip("/").removesuffix("/chat/completions")
-    return str(url.copy_with(path=path or "/v1"))
-
-
-def _sendable(key: str) -> str:
-    """KEY without the newline of the command that printed it; only what a header can carry."""
-    key = key.strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise SettingsError("the key of the LLM server holds characters that no HTTP header carries", hint=_KEY_HINT)
-    return key
 
 
 def _media_type(response: httpx.Response) -> str:

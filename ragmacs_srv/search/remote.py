@@ -37,8 +37,16 @@ TEXTS = 32  # in one request
 MAX_BYTES = 64 << 20  # of a reply: 32 vectors of 4,096 numbers are 3 MB
 MAX_QUOTE = 200  # characters of what a server said, in an error of ours
 
-_URL_HINT = "check [embed] base_url; for most servers it ends in /v1"
-_KEY_HINT = "check the key: RAGMACS_EMBED_KEY, or [embed] key_command"
+
+def hints(table: str) -> tuple[str, str]:
+    """What to check of the server that TABLE names: its address, its key."""
+    return (
+        f"check `[{table}] base_url`; for most servers it ends in /v1",
+        f"check the key: environment variable RAGMACS_{table.upper()}_KEY, or `[{table}] key_command`",
+    )
+
+
+_URL_HINT, _KEY_HINT = hints("embed")
 _MODEL_HINT = "check [embed] model and [embed] base_url"
 _HINTS = {401: _KEY_HINT, 403: _KEY_HINT, 404: _MODEL_HINT, 400: _MODEL_HINT, 422: _MODEL_HINT}
 _AGAIN = {408, 429, 500, 502, 503, 504}  # statuses that may be gone in a moment
@@ -82,9 +90,9 @@ class EndpointEmbedder:
     ) -> None:
         self.name = model
         self.numeric = f"remote:{model}"
-        self.base_url = _base(base_url)
+        self.base_url = server_address(base_url, "embed", "/embeddings")
         self.key = hashlib.sha256(f"{self.base_url}\0{model}".encode()).hexdigest()[:16]
-        self._secret = _sendable(key)
+        self._secret = sendable(key, "embed")
         self._ca_file = ca_file
         self._cancel = cancel or Cancel()
         self._indexing, self._asking = indexing, asking
@@ -247,26 +255,27 @@ class _Line:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _base(address: str) -> str:
-    """ADDRESS as `EndpointEmbedder` understands it; never quoted in an error, as people put keys into them."""
+def server_address(address: str, table: str, endpoint: str) -> str:
+    """ADDRESS, that of `[TABLE] base_url`, without ENDPOINT; never quoted in an error, as people put keys into them."""
+    url_hint, key_hint = hints(table)
     try:
         url = httpx.URL(address.strip())
         url.host.encode("idna")  # what connecting would stumble over
     except (httpx.InvalidURL, UnicodeError) as exc:
-        raise SettingsError("[embed] base_url cannot be read", hint=_URL_HINT) from exc
+        raise SettingsError(f"[{table}] base_url cannot be read", hint=url_hint) from exc
     if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
-        raise SettingsError("[embed] base_url is not http://HOST or https://HOST", hint=_URL_HINT)
+        raise SettingsError(f"[{table}] base_url is not http://HOST or https://HOST", hint=url_hint)
     if url.userinfo or url.query or url.fragment:
-        raise SettingsError("[embed] base_url has a user, a query or a fragment", hint=_KEY_HINT)
-    path = url.path.rstrip("/").removesuffix("/embeddings")
+        raise SettingsError(f"[{table}] base_url has a user, a query or a fragment", hint=key_hint)
+    path = url.path.rstrip("/").removesuffix(endpoint)
     return str(url.copy_with(path=path or "/v1"))
 
 
-def _sendable(key: str) -> str:
-    """KEY without the newline of the command that printed it; only what a header can carry."""
+def sendable(key: str, table: str) -> str:
+    """The KEY of TABLE without the newline of the command that printed it; only what a header can carry."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise SettingsError("the key of [embed] holds characters that no HTTP header carries", hint=_KEY_HINT)
+        raise SettingsError(f"the key of [{table}] holds characters that no HTTP header carries", hint=hints(table)[1])
     return key
 
 
