@@ -54,8 +54,8 @@ HOMES = {
     "starlette": {"serve/openai.py", "serve/mcp.py"},
     "uvicorn": {"serve/loopback.py"},
     "h11": {"serve/loopback.py"},
-    "typer": {"cli.py"},
-    "rich": {"cli.py"},
+    "typer": {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("cli/*.py")},
+    "rich": {"cli/terminal.py"},
 }
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ragmacs_srv import cli, settings
+from ragmacs_srv import settings
 from ragmacs_srv.answer import evaluation, measures, questions
 from ragmacs_srv.answer.evaluation import Line
 from ragmacs_srv.answer.questions import Question
 from ragmacs_srv.app import MAX_QUESTION, App
+from ragmacs_srv.cli.evaluation import recorded
 from ragmacs_srv.errors import Cancelled, InvalidParams
 from ragmacs_srv.events import Cancel
 from tests.conftest import Cli, Done
@@ -429,7 +430,7 @@ def test_a_run_is_never_written_over_what_it_reads(run: Cli, tmp_path: Path, opt
 def test_a_stored_run_is_replaced_only_by_a_whole_one(run: Cli, tmp_path: Path) -> None:
     stored, link = write(tmp_path, "old"), tmp_path / "link.jsonl"
     link.symlink_to(stored)
-    lines = cli._recorded([line("/a#x")], link)
+    lines = recorded([line("/a#x")], link)
     next(lines)
     assert stored.read_text() == "old"
     assert list(lines) == []
@@ -447,7 +448,7 @@ def test_a_stopped_run_keeps_what_it_has_found(tmp_path: Path) -> None:
     environ = {"RAGMACS_HOME": str(tmp_path / "home"), "RAGMACS_SEARCH_MODE": "lexical"}
     cancel, out = Cancel(), write(tmp_path, "old", "run.jsonl")
     with App(settings.load(environ), environ, cancel=cancel) as app:
-        lines = cli._recorded(app.evaluate(asked(5)), out)
+        lines = recorded(app.evaluate(asked(5)), out)
         found = [next(lines), next(lines)]
         cancel.cancel()
         with pytest.raises(Cancelled) as caught:

@@ -1,0 +1,97 @@
+"""What is stored, set and installed becomes lines to read; what is damaged is repaired."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__, render, settings
+from ..errors import InvalidParams
+from .terminal import Mode, Terminal, command
+
+
+@command()
+def collections(
+    terminal: Terminal, name: Annotated[str | None, typer.Argument(help="List the pages of this one.")] = None
+) -> None:
+    """List the collections: those that are indexed, and those that could be."""
+    with terminal.app() as app:
+        made = app.manifest()
+        indexed = made.collections if made else {}
+        if name:
+            pages = app.generation().pages(name) if name in indexed else []
+            if not pages:
+                raise InvalidParams(f"no pages of {name!r}", hint=f"ragmacs crawl {name}")
+            rows = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
+            terminal.print({"pages": rows}, "\n".join(f"{row['url']}  {row['title']}" for row in rows))
+            return
+        known: list[dict[str, Any]] = [
+            {"name": each, "pages": indexed.get(each, 0), "title": title, "licence": licence}
+            for each, title, licence in app.known_collections()
+        ]
+    lines = [f"{row['name']:20} {row['pages'] or '-':>6}  {row['title']}" for row in known]
+    terminal.print({"collections": known}, "\n".join([f"{'name':20} {'pages':>6}  title", *lines]))
+
+
+@command()
+def status(terminal: Terminal) -> None:
+    """Say what is indexed, and who is writing."""
+    with terminal.app() as app:
+        state = app.status()
+    terminal.print(state, render.status(state))
+
+
+@command()
+def verify(
+    terminal: Terminal,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is damaged; the next crawl reads it again.")
+    ] = False,
+) -> int:
+    """Check every file and every row against its hash; exit 0 only for a sound store."""
+    with terminal.app() as app:
+        repaired = app.repair() if repair else None
+        found = app.verify()
+    shape = {"sound": not found, "problems": found, "repaired": repaired}
+    lines = [*([f"repaired: {line}" for line in repaired] if repaired else []), *found]
+    hint = ["hint: ragmacs verify --repair, then ragmacs update"] if found and not repair else []
+    terminal.print(shape, "\n".join([*lines, *hint, *([] if found else ["the store is sound"])]))
+    return 3 if found else 0
+
+
+@command()
+def reindex(terminal: Terminal, mode: Mode = None) -> None:
+    """Split, embed and index again what is stored; no network."""
+    with terminal.app(search_mode=mode) as app:
+        made = app.reindex()
+    terminal.print(
+        dataclasses.asdict(made),
+        f"generation {made.number}: {render.count(made.pages, 'page')}, {render.count(made.chunks, 'chunk')},"
+        f" {'vectors by ' + made.model if made.model else 'no vectors'}",
+    )
+
+
+@command()
+def doctor(terminal: Terminal) -> None:
+    """Show every folder with its size, and what works on this machine."""
+    with terminal.app() as app:
+        found = app.diagnose()
+    width = max(len(row["what"]) for row in found)
+    lines = [f"{'ok ' if row['ok'] else '-- '} {row['what']:{width}}  {row['found']}" for row in found]
+    terminal.print({"version": __version__, "checks": found}, "\n".join(lines))
+
+
+@command()
+def config(terminal: Terminal) -> None:
+    """Show every setting, and where its value came from."""
+    loaded = settings.load(terminal.environ)
+    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
+    width = max(len(str(row["key"])) for row in rows)
+    lines = [f"{row['key']:{width}} = {json.dumps(row['value'])}  ({row['origin']})" for row in rows]
+    folders = loaded.folders
+    lines.append(f"token of the HTTP server: {folders.http_token}")
+    shape = {"file": str(folders.config_file), "token_file": str(folders.http_token), "settings": rows}
+    terminal.print(shape, "\n".join(lines))

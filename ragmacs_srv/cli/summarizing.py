@@ -1,0 +1,57 @@
+"""A page or a file becomes a summary."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import pipeline, render
+from ..answer.summarize import LENGTH, Summary
+from ..errors import InvalidParams
+from ..ingest import sniff
+from ..ingest.handbook import SCHEME
+from ..model import Response
+from .terminal import Allow, Mirror, Terminal, command, entries
+
+MAX_FILE = 10 * 2**20  # bytes, as of a fetched page
+
+
+@command()
+def summarize(
+    terminal: Terminal,
+    target: Annotated[str, typer.Argument(metavar="URL|FILE|-", help="With #anchor: that section only.")],
+    length: Annotated[int, typer.Option("-n", "--length", metavar="WORDS", help="Words at most.")] = LENGTH,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="Extract, even when an LLM is configured.")] = False,
+    allow: Allow = None,
+    mirror: Mirror = None,
+) -> None:
+    """Say in few words what a page says, each point with the section that says it; nothing is stored."""
+    with terminal.app(llm_base_url="" if no_llm else None) as app:
+        local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
+        summary = None
+        for piece in app.summarize(target, length=length, allow=entries(allow), mirror=entries(mirror), page=local):
+            if isinstance(piece, Summary):
+                summary = piece
+            elif not terminal.json:
+                print(render.printable(f"- {piece.text}\n  {piece.link}"), flush=True)  # noqa: T201
+    assert summary is not None
+    if terminal.json:
+        terminal.print(summary.as_json(), "")
+        return
+    for note in summary.notes:
+        terminal.say(f"note: {note}")
+
+
+def _file(name: str) -> Response:
+    """The document in the file NAME, or on stdin for "-", as if it had been fetched."""
+    path = Path(name.partition("#")[0])
+    try:
+        body = sys.stdin.buffer.read(MAX_FILE) if name == "-" else path.read_bytes()[:MAX_FILE]
+    except OSError as exc:
+        hint = "name a file, or an address that begins with https://"
+        raise InvalidParams(f"{path} cannot be read: {exc.strerror}", hint=hint) from exc
+    url = "file:stdin" if name == "-" else path.absolute().as_uri()
+    return Response(url, url, 200, body, sniff.media_type(body, "", str(path)), "", "", "", pipeline.now())
