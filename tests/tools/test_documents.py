@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragmacs_srv import registry, tools
+from ragmacs_srv import registry
 from ragmacs_srv.app import App
 from ragmacs_srv.registry import BUDGET, Result
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.settings import load
+from ragmacs_srv.tools.documents import DATA
 from tests import demo_site
 from tests.search import library
 from tests.servers import Answer, Site, Visit, serve
@@ -121,7 +122,7 @@ def test_a_search_gives_sections_with_links_and_the_same_as_json(app: App) -> No
     for n, each in enumerate(done.data["results"], 1):
         assert f"[{n}] {' > '.join(each['heading'])}\n<{each['link']}>\n{each['text']}" in done.text
     assert set(done.data) >= {"results", "mode", "confidence", "generation", "took_ms", "cursor"}
-    assert tools.DATA in done.text
+    assert DATA in done.text
 
 
 def test_cursors_lead_through_all_results_without_a_span_twice(app: App) -> None:

@@ -1,8 +1,7 @@
-"""Our tools: what a model asks for becomes a reply in at most 6,000 characters that it can quote and go on from.
+"""What is indexed, searched, asked, read and summarized for a model.
 
-Each is defined once, for every transport (see `registry`). What comes from pages is quoted as data. A tool fetches
-only what is indexed, allowed by the settings or on a collection's site, and stores nothing: its arguments were
-chosen by a model, which may have read them on a page.
+What comes from pages is quoted as data. A tool fetches only what is indexed, allowed by the settings or on a
+collection's site, and stores nothing: its arguments were chosen by a model, which may have read them on a page.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
-from . import pipeline
-from .answer.summarize import LENGTH, Point, Summary
-from .errors import AddressRefused, InvalidParams
-from .ingest.address import vet
-from .ingest.urls import parse, shown, split_fragment
-from .model import Answer, Citation, Hit, Page, Section, Source, Standing
-from .registry import BUDGET, Between, Result, bookmark, resumed, tool
-from .render import printable
-from .search.generation import Manifest
-from .search.retrieve import Results
-from .settings import nearest
+from .. import pipeline
+from ..answer.summarize import LENGTH, Point, Summary
+from ..errors import AddressRefused, InvalidParams
+from ..ingest.address import vet
+from ..ingest.urls import parse, shown, split_fragment
+from ..model import Answer, Citation, Hit, Page, Section, Source, Standing
+from ..registry import BUDGET, Between, Result, bookmark, resumed, tool
+from ..render import printable
+from ..search.generation import Manifest
+from ..search.retrieve import Results
+from ..settings import nearest
 
 FOOTER = 300  # characters kept for the line that says how to go on
 SHALLOW, DEEPEST = 20, 50  # results looked at; who has not found it by then asks something else

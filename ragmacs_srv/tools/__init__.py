@@ -1,0 +1,6 @@
+"""Our tools: a model's call becomes a reply in at most 6,000 characters that it can quote and go on from.
+
+Each is a function in the module of its subject, defined once for every transport (see `registry`).
+"""
+
+from . import documents  # noqa: F401 - its tools
