@@ -80,14 +80,15 @@ def within(seconds: float, cancel: Cancel, work: Callable[[], T]) -> T:
     """The result of WORK, or TimeoutError after SECONDS, or Cancelled.
 
     WORK runs in a thread that is left behind when it is late: looking up a name and connecting cannot
-    be interrupted. It must know how to end, and raise only errors of ours.
+    be interrupted. It must know how to end, and raise only errors of ours, or TimeoutError where a
+    socket notices the end of the seconds before we do.
     """
-    outcome: queue.SimpleQueue[tuple[T] | RagmacsError | None] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[tuple[T] | RagmacsError | TimeoutError | None] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             outcome.put((work(),))
-        except RagmacsError as exc:
+        except (RagmacsError, TimeoutError) as exc:
             outcome.put(exc)
         finally:
             outcome.put(None)  # reached first only by an error that is not ours: its traceback is on stderr
@@ -103,7 +104,7 @@ def within(seconds: float, cancel: Cancel, work: Callable[[], T]) -> T:
             raise TimeoutError from None
     if first is None:
         raise RuntimeError("an exchange ended without a result")
-    if isinstance(first, RagmacsError):
+    if isinstance(first, Exception):
         raise first
     return first[0]
 

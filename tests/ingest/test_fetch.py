@@ -26,7 +26,7 @@ from ragmacs_srv.events import Cancel
 from ragmacs_srv.ingest.fetch import USER_AGENT, Fetcher
 from ragmacs_srv.ingest.pace import Pace, backoff, next_delay, retry_after, retry_wait
 from ragmacs_srv.ingest.urls import canonical
-from ragmacs_srv.ingest.wire import Damaged, unpack
+from ragmacs_srv.ingest.wire import Damaged, unpack, within
 from tests.servers import Answer, Internet, serve
 
 PAGE = b"<!doctype html><title>Gopher</title><p>A page."
@@ -307,6 +307,14 @@ def test_the_deadline_holds_for_all_that_is_slow(page):
                 fetcher.get(site.origin)
 
         assert seconds_of(get) < 10
+
+
+def test_a_socket_that_notices_the_end_of_the_time_first_is_late_too():
+    def work():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        within(60, Cancel(), work)
 
 
 def test_the_deadline_is_for_all_redirects_together():
