@@ -289,12 +289,18 @@ class Generation:
 
 
 def current(folder: Path) -> Generation | None:
-    """The newest generation under FOLDER, opened; None when nothing was ever published."""
-    while numbers := _numbers(folder):
+    """The newest generation under FOLDER, opened; None when nothing was ever published.
+
+    Raises IndexCorrupt, IndexMismatch as opening it does.
+    """
+    while path := newest(folder):
         try:
-            return Generation(folder / _name(numbers[-1]))
-        except FileNotFoundError:  # the writer removed it while we looked: a newer one is there
-            continue
+            return Generation(path)
+        except FileNotFoundError as exc:
+            if path == newest(folder):
+                name = Path(exc.filename or MANIFEST).name
+                raise IndexCorrupt(f"{path.name}: {name} is missing", hint=REBUILD) from exc
+            # else the writer removed it while we looked: a newer one is there
     return None
 
 
@@ -534,9 +540,10 @@ def _hold(folder: Path) -> int:
 
 
 def _numbers(folder: Path) -> list[int]:
-    """The numbers of the generations under FOLDER, ascending."""
-    names = (path.name.removeprefix("gen-") for path in folder.glob("gen-*"))
-    return sorted(int(name) for name in names if name.isdecimal())
+    """The numbers of the generations under FOLDER, ascending; a name that is not ours has none."""
+    names = {path.name for path in folder.glob("gen-*")}
+    numbers = (int(name.removeprefix("gen-")) for name in names if name.removeprefix("gen-").isdecimal())
+    return sorted(number for number in numbers if _name(number) in names)
 
 
 def _name(number: int) -> str:

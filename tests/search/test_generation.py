@@ -380,6 +380,20 @@ def test_a_damaged_file_is_named(folder, name, harm):
     assert generation.damaged(folder) == [path.parent]
 
 
+def test_a_generation_that_leads_nowhere_is_corrupt(folder):
+    (folder / "gen-000002").symlink_to(folder / "gone")
+    with pytest.raises(IndexCorrupt, match="gen-000002: MANIFEST is missing") as error:
+        generation.current(folder)
+    assert error.value.hint == "ragmacs reindex"
+
+
+def test_a_folder_that_only_looks_like_a_generation_is_none(folder):
+    for name in ("gen-2", "gen-0000003", "gen-x"):
+        (folder / name).mkdir()
+    with generation.current(folder) as opened:
+        assert opened.folder.name == "gen-000001"
+
+
 @pytest.mark.parametrize("name", [TEXT, DENSE])
 def test_what_the_stamp_does_not_tell_is_left_to_verify(folder, name):
     """Opening does not read gigabytes again: bytes that change by themselves are found when all are hashed."""
