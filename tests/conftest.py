@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from ragmacs_srv import cli
+from ragmacs_srv import cli, settings
+from ragmacs_srv.app import App
+from ragmacs_srv.ingest import worker
 from tests import demo_site
 from tests.servers import Site, serve
 
@@ -44,6 +47,42 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def page_reader() -> Iterator[worker.Extractor]:
+    """One page reader for all tests of this process: to start one takes as long as to read thirty pages."""
+
+    class Kept(worker.Extractor):
+        def close(self) -> None:
+            """Whoever asked for it is done; the next test is not."""
+
+    kept = Kept()
+    yield kept
+    worker.Extractor.close(kept)
+
+
+@pytest.fixture(autouse=True)
+def kept_page_reader(page_reader: worker.Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every App reads pages with it."""
+    monkeypatch.setattr(worker, "Extractor", lambda: page_reader)
+
+
+@pytest.fixture(scope="session")
+def handbook_store(page_reader: worker.Extractor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the first question to an empty home leaves there; its files never change."""
+    environ = {"RAGMACS_HOME": str(tmp_path_factory.mktemp("handbook")), "RAGMACS_SEARCH_MODE": "lexical"}
+    with pytest.MonkeyPatch.context() as patch, App(settings.load(environ), environ) as app:
+        patch.setattr(worker, "Extractor", lambda: page_reader)
+        app.generation()
+    return app.settings.folders.handbook
+
+
+@pytest.fixture
+def handbook(home: Path, handbook_store: Path) -> Path:
+    """The home, after the first question: the handbook is indexed, and nothing else."""
+    shutil.copytree(handbook_store, settings.folders({"RAGMACS_HOME": str(home)}).handbook)
+    return home
 
 
 @pytest.fixture
@@ -92,13 +131,13 @@ Cli = Callable[..., Done]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """The command line in this process, without vectors: run("ask", "…", stdin="…")."""
+def run(handbook: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process, without vectors, where one question was asked: run("ask", "…", stdin="…")."""
     monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
 
     def run(*args: str, stdin: str = "") -> Done:
         monkeypatch.setattr(sys, "argv", ["ragmacs", *args])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
         monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
         code = 0
         try:

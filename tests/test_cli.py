@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from ragmacs_srv.search.store import Store
 from tests import demo_site
-from tests.conftest import Cli, Run
+from tests.conftest import Cli
 from tests.llm_server import says, scripted
+from tests.search import library
 from tests.servers import Answer, Site, Visit, serve
 
 QUESTION = "Why is my heap about twice as large as my live data?"
@@ -32,7 +35,8 @@ def guide(run: Cli, site: Site) -> Iterator[Site]:
     yield site
 
 
-def test_the_first_question_is_answered_from_the_handbook_with_citations(run: Cli) -> None:
+def test_the_first_question_is_answered_from_the_handbook_with_citations(run: Cli, home: Path) -> None:
+    shutil.rmtree(home)
     done = run("ask", QUESTION)
     assert done.code == 0
     assert "[1]" in done.out
@@ -351,33 +355,30 @@ def test_an_update_can_use_another_mirror_and_remembers_it(run: Cli, guide: Site
         assert 0 < asked < len(other.asked)
 
 
-def test_a_second_writer_is_told_who_writes(run: Cli, ragmacs: Run, home: Path) -> None:
-    with serve(lambda visit: visit.hang() if visit.path == "/slow" else demo_site.answer(visit)) as site:
-        first = subprocess.Popen(
-            [sys.executable, "-m", "ragmacs_srv.cli", "crawl", f"{site.origin}/slow", "--allow", site.origin],
-            stderr=subprocess.DEVNULL,
-        )
-        while "/slow" not in site.asked:
-            assert first.poll() is None
+def test_a_second_writer_is_told_who_writes(run: Cli, home: Path) -> None:
+    with Store(home / "store"):
         done = run("crawl", "go-gc")
-        assert done.code == 75
-        assert str(first.pid) in done.err
-        first.send_signal(signal.SIGINT)
-        assert first.wait(10) == 130
+    assert done.code == 75
+    assert str(os.getpid()) in done.err
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(run: Cli, guide: Site, ragmacs: Run) -> None:
-    script = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
-        "from ragmacs_srv.cli import main; main()"
-    )
-    mirror = f"https://go.dev={guide.origin}"
-    command = [sys.executable, "-c", script, "crawl", "go-gc", "--mirror", mirror]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 74, done.stderr
-    assert "disk" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.slow
+def test_ctrl_c_ends_a_crawl_that_waits_for_a_page(home: Path) -> None:
+    with serve({"/slow": lambda visit: visit.hang()}) as site:
+        command = [sys.executable, "-m", "ragmacs_srv.cli", "crawl", f"{site.origin}/slow", "--allow", site.origin]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+            while "/slow" not in site.asked:
+                assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            assert running.wait(10) == 130
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(run: Cli, guide: Site) -> None:
+    with library.disk_of(60_000):
+        done = run("crawl", "go-gc", "--mirror", f"https://go.dev={guide.origin}")
+    assert done.code == 74, done.err
+    assert "disk" in done.err
+    assert "Traceback" not in done.err
     assert run("verify").code == 0
     assert run("ask", QUESTION).code == 0
 
@@ -403,13 +404,13 @@ def test_ctrl_c_while_loading_is_one_line(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "ragmacs: cancelled\n")
 
 
-def test_help_lists_every_command(ragmacs: Run) -> None:
-    done = ragmacs("--help")
+def test_help_lists_every_command(run: Cli) -> None:
+    done = run("--help")
     wanted = ["ask", "search", "crawl", "update", "remove", "fetch", "collections", "status", "verify", "reindex"]
     wanted += ["doctor", "config", "model", "eval"]
-    assert done.returncode == 0
-    assert not [name for name in wanted if name not in done.stdout]
-    assert ragmacs("--version").stdout.strip()
+    assert done.code == 0
+    assert not [name for name in wanted if name not in done.out]
+    assert run("--version").out.strip()
 
 
 def test_a_summary_links_every_point_and_keeps_to_its_length(run: Cli, guide: Site) -> None:
@@ -431,12 +432,12 @@ def test_a_page_that_is_not_indexed_is_fetched_for_its_summary(run: Cli, site: S
     assert {each["link"] for each in made["points"]} <= {f"{url}#GOGC", url}
 
 
-def test_a_file_and_stdin_are_summarized(run: Cli, ragmacs: Run, tmp_path: Path) -> None:
+def test_a_file_and_stdin_are_summarized(run: Cli, tmp_path: Path) -> None:
     text = "# Notes\n\n" + "The garbage collector of Go frees memory that nothing reaches any more. " * 4
     path = tmp_path / "notes.md"
     path.write_text(text)
     assert "garbage collector" in run("summarize", str(path)).out
-    assert "garbage collector" in ragmacs("summarize", "-", input=text).stdout
+    assert "garbage collector" in run("summarize", "-", stdin=text).out
     missing = run("summarize", str(tmp_path / "none.md"))
     assert missing.code == 2
     assert "cannot be read: No such file" in missing.err
