@@ -1,4 +1,4 @@
-"""The entry point: a command line becomes a run of `cli`, and Ctrl-C is one line from the first moment on."""
+"""A command line becomes a run of `cli` in this process; Ctrl-C is one line from the first moment on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 
 
 def main() -> None:
-    """Load the command line, which takes a while, and run it."""
+    """Load what the command line needs, which takes a while, and run it."""
     signal.signal(signal.SIGINT, _leave)
-    if {"serve", "--stdio"} <= set(sys.argv):
+    argv = sys.argv[1:]
+    if {"serve", "--stdio"} <= set(argv):
         from .serve.stdio import guarded
 
         guarded()  # before anything that may print is loaded
-    if sys.argv[1:] == ["serve", "--stdio"]:
-        from .serve.daemon import main as relay
+    if argv in (["serve", "--stdio"], ["serve", "--detach"]):
+        from .serve import daemon
 
-        sys.exit(relay())
+        sys.exit(daemon.main(argv[1]))
     from .cli import run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,4 +32,6 @@ def _leave(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from .client import main as entry  # `python -m ragmacs_srv` is what `ragmacs` is
+
+    entry()

@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .. import __version__
+from .. import __version__, client, render
 from ..errors import Busy, RagmacsError
-from ..search.database import mapped
+from ..search.database import claimed, mapped
 from ..settings import folders
 from .framing import Broken, Frames, frame, parse
-from .place import Place, holder, private
+from .place import Place, holder, private, turn_of
 from .stdio import guarded
 
 START_S = 60.0  # a cold start on a slow disk
@@ -32,16 +32,18 @@ PACKAGE = str(__package__).partition(".")[0]
 
 def status(where: Place) -> dict[str, Any] | None:
     """What the server at WHERE says of itself, or None when none answers."""
-    with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
-        return _asked(sock, "server/status")
+    if client.is_private(str(where.path.parent)):
+        with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
+            return _asked(sock, "server/status")
     return None
 
 
 def reach(where: Place) -> dict[str, Any]:
     """The status of a server of our version at WHERE; one is started when there is none.
 
-    Raises RagmacsError when it does not come up.
+    Of those who find none at the same time, one starts it. Raises RagmacsError when it does not come up.
     """
+    private(where.path.parent)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         found = status(where)
@@ -49,10 +51,14 @@ def reach(where: Place) -> dict[str, Any]:
             return found
         if found:
             stop(where)
-        elif not holder(where.path):
-            _start(where)
+        elif holder(where.path) or (turn := claimed(turn_of(where.path))) is None:
+            time.sleep(0.05)  # another starts it
         else:
-            time.sleep(0.05)  # another has just started it
+            try:
+                if not holder(where.path):
+                    _start(where)
+            finally:
+                os.close(turn)
     pid = holder(where.path)
     message = f"the server (pid {pid}) does not answer" if pid else f"no server came up at {where.path}"
     raise RagmacsError(message, hint=f"ragmacs serve --stop; {where.log} may say why")
@@ -60,6 +66,7 @@ def reach(where: Place) -> dict[str, Any]:
 
 def stop(where: Place) -> bool:
     """End the server at WHERE and wait until it is gone; False when there was none. Raises Busy when it will not."""
+    private(where.path.parent)  # what anybody could write there is no pid to end
     pid = holder(where.path)
     if not pid:
         return False
@@ -81,14 +88,22 @@ def announce(ready: int) -> None:
             os.close(ready)
 
 
-def main() -> int:
-    """`ragmacs serve --stdio` alone, as every Emacs starts it: without all that the command line would load."""
-    source, sink = guarded()
+def main(flag: str) -> int:
+    """`ragmacs serve` with only FLAG, as Emacs and the shell start it: without all that the command line would load."""
     try:
-        return relay(Place.of(folders(os.environ), os.environ), source, sink)
+        where = Place.of(folders(os.environ), os.environ)
+        if flag == "--stdio":
+            return relay(where, *guarded())
+        sys.stdout.write(serving(reach(where)["server"]) + "\n")
     except RagmacsError as exc:
-        sys.stderr.write(f"ragmacs: {exc.message}\nhint: {exc.hint}\n")
+        sys.stderr.write(render.failure(exc.code, exc.message, exc.hint, as_json=False) + "\n")
         return exc.exit_code
+    return 0
+
+
+def serving(server: Mapping[str, Any]) -> str:
+    """Where SERVER is, of whose status that is a part."""
+    return f"serving at {server['socket']} (pid {server['pid']})"
 
 
 def relay(where: Place, source: int, sink: int) -> int:
@@ -157,7 +172,6 @@ def _gone(path: Path) -> bool:
 
 def _start(where: Place) -> None:
     """Start a server that outlives this process, and wait until it listens or has ended."""
-    private(where.path.parent)
     came, ready = os.pipe()
     command = [sys.executable, "-m", PACKAGE, "serve", "--socket", str(where.path), "--ready", str(ready)]
     try:

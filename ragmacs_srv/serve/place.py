@@ -89,6 +89,11 @@ def lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
+def turn_of(path: Path) -> Path:
+    """The lock of whoever is starting the server at PATH."""
+    return path.with_name(path.name + ".turn")
+
+
 def holder(path: Path) -> int:
     """The pid of the server at PATH, or 0. Who asks holds the lock for a moment, in a way that others can, too."""
     try:
