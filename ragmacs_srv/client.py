@@ -1,8 +1,9 @@
-"""A command line becomes a request to the running server, or a run of `cli` in this process (not the entry point yet).
+"""The entry point: a command line becomes a request to the shared server, or a run of `cli` in this process.
 
 Loading it is most of what a short command costs: it imports nothing of ours but what imports nothing itself, and of
 the standard library only what is needed at the time. It knows a few flags of `COMMANDS`; any other command line goes
-to `cli` as it is. Where no server can help, this process does the work, and `-v` says why.
+to `cli` as it is. A server answers only where it would say what this process would: its version, its configuration
+file and the settings in its environment are the same. Where none can, this process does the work, and `-v` says why.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SERVE = ("-m", "ragmacs_srv", "serve", "--detach")  # starts a server, and ends 
 TOKEN = 1  # of what is streamed to us: a connection asks for one thing at a time
 GONE_HINT = "try again; --no-server works without one"
 NO_SETTINGS = {"RAGMACS_HOME", "RAGMACS_DEBUG"}  # all but these and [serve] can change an answer
+KEYS = {"RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY"}  # which users export for good; the rest is set for one command
 XDG = {"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"}
 
 COMMON = {
@@ -114,16 +116,18 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:
     """Do what ARGV says through the server; returns the exit code, or None when it is for this process to do."""
     command = parse(argv)
     if command is None:
+        if argv and argv[0] in COMMANDS and {"-v", "--verbose"} & set(argv):
+            _in_process("this command line is none for a server")
         return None
     if command.home:
         environ = {**environ, "RAGMACS_HOME": command.home}
     try:
-        if why := "--no-server" if command.no_server else own_settings(environ):
+        if why := "--no-server" if command.no_server else _own_folders(environ):
             raise Unserved(why)
         return _through_server(command, environ)
     except Unserved as exc:
         if command.verbose:
-            _say(f"ragmacs: working in this process: {exc}")
+            _in_process(str(exc))
         return None
 
 
@@ -155,14 +159,33 @@ def parse(argv: Sequence[str]) -> Command | None:
     return Command(argv[0], words, flags)
 
 
-def own_settings(environ: Mapping[str, str]) -> str:
-    """Why a server might answer otherwise than this process, or ""."""
-    for name in sorted(environ):
-        if name.startswith("RAGMACS_") and name not in NO_SETTINGS and not name.startswith("RAGMACS_SERVE_"):
-            return f"{name} is set, and a server has settings of its own"
-        if name in XDG and environ[name] and not environ[name].startswith("/"):
-            return f"{name} is relative, and a server has a folder of its own"
-    return ""
+# What an answer depends on beside the index
+
+
+def own_settings(environ: Mapping[str, str]) -> list[str]:
+    """The variables of ENVIRON that are settings which can change an answer."""
+    return sorted(
+        name
+        for name in environ
+        if name.startswith("RAGMACS_") and name not in NO_SETTINGS and not name.startswith("RAGMACS_SERVE_")
+    )
+
+
+def configuration(environ: Mapping[str, str]) -> dict[str, str]:
+    """What tells whether two processes have the same settings: `file` and `environ`, of which this keeps no secret."""
+    said = "".join(f"{name}={environ[name]}\0" for name in own_settings(environ))
+    try:
+        found = os.stat(config_file(environ))
+        file = f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+    except OSError:
+        file = ""
+    return {"file": file, "environ": _sha256(os.fsencode(said))[:16] if said else ""}
+
+
+def _own_folders(environ: Mapping[str, str]) -> str:
+    """Why a server cannot have the folders of this process, or ""."""
+    relative = (name for name in sorted(XDG) if environ.get(name) and not environ[name].startswith("/"))
+    return next((f"{name} is relative, and a server has a folder of its own" for name in relative), "")
 
 
 # What the server does for each command
@@ -220,7 +243,7 @@ def _ask(peer: Peer, command: Command) -> None:
 
 
 def _status(peer: Peer, command: Command) -> None:
-    state = peer.call("index/status", {})
+    state = peer.call("server/status", {})
     _print(render.dumps(state) if command.json else render.printable(render.status(state)))
 
 
@@ -345,30 +368,47 @@ class Peer:
 
 
 def connect(path: str, environ: Mapping[str, str], command: Command) -> Peer:
-    """A connection to the server at PATH, of our version, started if need be; raises Unserved."""
+    """A connection to the server at PATH, with our version and settings, started if need be; raises Unserved."""
     peer = _reach(path) or start(path, environ, command)
-    for last in (False, True):
-        try:
-            version = peer.call("initialize", {"client": "ragmacs", "version": __version__}, timeout=HANDSHAKE_TIMEOUT)[
-                "version"
-            ]
-        except (Gone, Failure, LookupError, TypeError) as exc:
-            peer.close()
-            raise Unserved(f"the server at {path} does not answer: {exc}") from None
-        if version == __version__ and not _is_newer(config_file(environ), path):
-            return peer
-        if not last:
+    try:
+        if _outdated(peer, environ, path):
             peer.stop()
-        peer.close()
-        if not last:
+            peer.close()
             peer = start(path, environ, command)
-    raise Unserved(f"the server at {path} is of version {version}, and starts again as that")
+            if why := _outdated(peer, environ, path):
+                raise Unserved(f"{why}, and starts again as that")
+    except Unserved:
+        peer.close()
+        raise
+    return peer
+
+
+def _outdated(peer: Peer, environ: Mapping[str, str], path: str) -> str:
+    """Why the server should be started anew, or ""; raises Unserved where it is not ours to use, nor to end."""
+    try:
+        found = peer.call("initialize", {"client": "ragmacs", "version": __version__}, timeout=HANDSHAKE_TIMEOUT)
+        if found["version"] != __version__:
+            why = f"the server at {path} is of version {found['version']}"
+        elif (theirs := found["configuration"]) == (ours := configuration(environ)):
+            return ""
+        elif theirs["environ"] != ours["environ"]:
+            raise Unserved(f"the server at {path} has other settings in its environment")
+        else:
+            why = f"the server at {path} has read another configuration"
+        queue = found.get("server", {}).get("queue", {})  # another version may say it otherwise
+        if any(lane["running"] for lane in queue.values()):
+            raise Unserved(f"{why}, and is at work")
+    except (Gone, Failure, LookupError, TypeError, AttributeError) as exc:
+        raise Unserved(f"the server at {path} does not answer: {exc}") from None
+    return why
 
 
 def start(path: str, environ: Mapping[str, str], command: Command) -> Peer:
     """Start a server that outlives us and connect to it; raises Unserved."""
     if command.name == "status":
         raise Unserved("no server is running")
+    if passing := [name for name in own_settings(environ) if name not in KEYS]:
+        raise Unserved(f"{passing[0]} is set, and a server would keep it")
     import subprocess
     import time
 
@@ -462,14 +502,6 @@ def _is_ours(folder: str) -> bool:
         return False
 
 
-def _is_newer(file: str, path: str) -> bool:
-    """Whether FILE was written after the server at PATH was started: it has not read that."""
-    try:
-        return os.stat(file).st_mtime_ns > os.stat(path).st_mtime_ns
-    except OSError:
-        return False
-
-
 def _sha256(data: bytes) -> str:
     """As hexadecimal digits; hashlib itself loads OpenSSL."""
     return str(_load("_sha2", "_sha256", "hashlib").sha256(data).hexdigest())  # Python 3.12, Python 3.11, any
@@ -500,6 +532,10 @@ def _print(text: str, end: str = "\n") -> None:
 
 def _say(text: str) -> None:
     print(render.printable(text), file=sys.stderr)
+
+
+def _in_process(why: str) -> None:
+    _say(f"ragmacs: working in this process: {why}")
 
 
 def _failed(command: Command, exc: Failure) -> int:

@@ -54,9 +54,10 @@ def answer_notes(answer: Mapping[str, Any]) -> list[str]:
 
 
 def status(state: Mapping[str, Any]) -> str:
-    """What is indexed, and who is writing."""
+    """Which server runs, what is indexed, and who is writing."""
     index = state["index"]
     lines = [
+        *([f"server      {_server(state['server'])}"] if state["server"] else []),
         f"store       {index['store']}",
         f"generation  {index['generation'] or 'none yet: questions are answered from the handbook'}",
         f"pages       {index['pages']}",
@@ -90,6 +91,11 @@ def _citation(citation: Mapping[str, Any]) -> str:
     name = heading if heading == citation["title"] else f"{citation['title']}, {heading}"
     origin = f" (read from {citation['fetched_from']})" if citation.get("fetched_from") else ""
     return f"[{citation['n']}] {name} <{citation['link']}>{origin}"
+
+
+def _server(server: Mapping[str, Any]) -> str:
+    memory = f", {server['rss_anon_mb']:.0f} MB" if server["rss_anon_mb"] else ""
+    return f"pid {server['pid']}, up {server['uptime_s']:.0f} s{memory}"
 
 
 def _vectors(index: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragmacs_srv import __version__
+from ragmacs_srv import __version__, client
 from ragmacs_srv.errors import RagmacsError
 
 Send = Callable[[str, dict[str, Any]], None]  # a notification: its method and params
@@ -27,7 +28,7 @@ class Server:
     """Listens at PATH; `asked` has every message that came, as (method, params)."""
 
     def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
-        self.methods = {"initialize": lambda params, send: {"version": __version__}, **methods}
+        self.methods = {"initialize": greet, **methods}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.came = threading.Condition()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,6 +97,11 @@ def send(stream: Any, message: dict[str, Any]) -> None:
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
     stream.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
     stream.flush()
+
+
+def greet(params: dict[str, Any], send: Send) -> dict[str, Any]:
+    """What a server says that was started just now."""
+    return {"version": __version__, "configuration": client.configuration(os.environ)}
 
 
 @contextmanager

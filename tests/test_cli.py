@@ -397,7 +397,7 @@ def test_ctrl_c_while_loading_is_one_line(module: str) -> None:
         "    def find_spec(self, name, *_):\n"
         f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupting())\n"
-        "from ragmacs_srv.__main__ import main\n"
+        "from ragmacs_srv.client import main\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -12,19 +12,18 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ragmacs_srv import cli, client, settings
+from ragmacs_srv import __version__, cli, client, settings
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import LLMUnavailable
-from ragmacs_srv.model import Answer
 from tests.conftest import Done
-from tests.rpc_server import Hangup, Send, Server, listening
+from tests.real_server import real
+from tests.rpc_server import Hangup, Send, Server, greet, listening
 from tests.search import library
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +44,6 @@ def socket_at(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the server of this test listens: searching is lexical, and no other can be started."""
     shutil.copytree(store, home / "store")
     (home / "config.toml").write_text('[search]\nmode = "lexical"\n')
-    os.utime(home / "config.toml", (0, 0))  # older than any server
     run = home.parent / "run"
     run.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
@@ -56,7 +54,7 @@ def socket_at(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server(socket_at: Path) -> Iterator[Server]:
     """Answers as the real one does."""
-    with listening(socket_at, search=search, ask=ask, index_status=status) as running:
+    with listening(socket_at, search=search, server_status=status) as running:
         yield running
 
 
@@ -66,19 +64,9 @@ def search(params: dict[str, Any], send: Send) -> Any:
         return {**found.as_json(), "took_ms": 0}
 
 
-def ask(params: dict[str, Any], send: Send) -> Any:
-    with App(settings.load(os.environ), os.environ) as app:
-        for piece in app.ask(params["question"], collections=params["collections"]):
-            if isinstance(piece, Answer):
-                return piece.as_json()
-            if "token" in params:
-                send("$/delta", {"token": params["token"], "text": piece})
-    raise AssertionError("an answer comes last")
-
-
 def status(params: dict[str, Any], send: Send) -> Any:
     with App(settings.load(os.environ), os.environ) as app:
-        return app.status()
+        return {"server": None, **app.status()}
 
 
 Both = Callable[..., Done]
@@ -112,40 +100,106 @@ def thin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
+# Both ways
+
+
+@pytest.fixture(scope="module", params=["something", "nothing"])
+def indexed(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of the server that `ragmacs serve` is, with something indexed or nothing."""
+    home: Path = tmp_path_factory.mktemp(request.param) / "home"
+    if request.param == "something":
+        shutil.copytree(store, home / "store")
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text('[search]\nmode = "lexical"\n')
+    with real({"RAGMACS_HOME": str(home), "XDG_RUNTIME_DIR": str(home)}):
+        yield home
+
+
+@pytest.fixture
+def agree(indexed: Path, thin: Both, here: Both, monkeypatch: pytest.MonkeyPatch) -> Both:
+    """What the command line gives through the server, once it is what it gives with --no-server."""
+    monkeypatch.setenv("RAGMACS_HOME", str(indexed))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(indexed))
+
+    def run(*args: str, stdin: str = "heap\n") -> Done:
+        served, own = thin(*args, stdin=stdin), here(*args, "--no-server", stdin=stdin)
+        assert (served.code, untimed(served.out), served.err) == (own.code, untimed(own.out), own.err)
+        return served
+
+    return run
+
+
 def untimed(text: str) -> str:
     return re.sub(r'"took_ms": \d+', '"took_ms": 0', text)
 
 
-# Both ways
-
-
-SERVED: list[tuple[str, ...]] = [
-    ("search", "heap"),
-    ("search", "--json", "heap cycle", "-n", "2"),
-    ("search", "heap", "--limit=3", "-c", "docs", "-q"),
-    ("search", "zebra crossing"),
-    ("search", ""),
-    ("search", "heap", "-c", "nothing"),
-    ("search", "heap", "--collection", "nothing", "--json"),
-    ("search", "\udcff heap"),
-    ("search", "-"),
-    ("ask", QUESTION),
-    ("ask", QUESTION, "--json"),
-    ("ask", "-", "-c", "docs"),
-    ("ask", "How do I tune autovacuum in PostgreSQL?"),
-    ("ask", "x" * 5000, "--json"),
-    ("status",),
-    ("status", "--json"),
+LIMIT = '{"query": "heap", "limit": 2}'
+SERVED: list[tuple[int, tuple[str, ...]]] = [
+    (0, ("search", "heap")),
+    (0, ("search", "--json", "heap cycle", "-n", "2")),
+    (0, ("search", "heap", "--limit=3", "-q")),
+    (0, ("search", "zebra crossing")),
+    (0, ("search", "\udcff heap")),
+    (0, ("search", "-")),
+    (2, ("search", "")),
+    (2, ("search", " ", "--json")),
+    (3, ("search", "heap", "-c", "nothing")),
+    (3, ("search", "heap", "--collection", "nothing", "--json")),
+    (0, ("ask", QUESTION)),
+    (0, ("ask", QUESTION, "--json")),
+    (0, ("ask", "-", "--quiet")),
+    (0, ("ask", "How do I tune autovacuum in PostgreSQL?")),
+    (0, ("ask", "How do I tune autovacuum in PostgreSQL?", "--json")),
+    (2, ("ask", "")),
+    (2, ("ask", "x" * 5000, "--json")),
+    (3, ("ask", "why", "-c", "nothing")),
+    (0, ("tool", "search_docs", LIMIT)),
+    (0, ("tool", "search_docs", LIMIT, "--json")),
+    (0, ("tool", "ask_docs", f'{{"question": "{QUESTION}"}}')),
+    (0, ("tool", "list_collections", "{}")),
+    (2, ("tool", "search_docs", "{}")),
+    (2, ("tool", "search_docs", '{"query": "heap", "nonsense": 1}', "--json")),
+    (3, ("tool", "search_docs", '{"query": "heap", "collection": "nothing"}')),
 ]
 
 
-@pytest.mark.parametrize("args", SERVED, ids=lambda args: " ".join(args)[:40].encode("ascii", "replace").decode())
-def test_the_server_and_this_process_say_the_same(
-    thin: Both, here: Both, server: Server, args: tuple[str, ...]
-) -> None:
-    served, own = thin(*args, stdin="heap\n"), here(*args, stdin="heap\n")
-    assert server.names()
-    assert (served.code, untimed(served.out), served.err) == (own.code, untimed(own.out), own.err)
+@pytest.mark.parametrize(
+    ("code", "args"), SERVED, ids=[" ".join(args)[:50].encode("ascii", "replace").decode() for _, args in SERVED]
+)
+def test_the_server_and_this_process_say_the_same(agree: Both, code: int, args: tuple[str, ...]) -> None:
+    assert agree(*args).code == code
+
+
+@pytest.mark.parametrize(("code", "stdin"), [(0, "heap "), (2, "x" * 300_000), (2, "\x00é\n" * 70_000)])
+def test_both_read_as_much_of_stdin(agree: Both, code: int, stdin: str) -> None:
+    assert agree("search", "-", stdin=stdin).code == code
+    assert agree("ask", "-", "--json", stdin=stdin).code == code
+
+
+def test_both_look_in_the_same_home(agree: Both, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGMACS_HOME", "/no/such/home")
+    assert agree("search", "heap", "--home", str(indexed)).code == 0
+    monkeypatch.chdir(indexed.parent)
+    assert agree("search", "heap", "--home", "home", "--json").code == 0
+
+
+def test_both_look_in_the_same_collection(thin: Both, agree: Both, indexed: Path) -> None:
+    name = "guides" if (indexed / "store").exists() else "handbook"
+    assert agree("search", "heap", "-c", name, "--json").json["results"]
+    assert agree("ask", QUESTION, "-c", name, "-c", name).code == 0
+
+
+def test_a_status_names_the_server_that_runs(agree: Both, thin: Both, here: Both) -> None:
+    served, own, none = (
+        way("status", "--json", *flag).json for way, *flag in ((thin,), (here,), (here, "--no-server"))
+    )
+    assert served["index"] == own["index"] == none["index"]
+    assert served["server"]["pid"] == own["server"]["pid"] == os.getpid()
+    assert {"version", "socket", "uptime_s", "rss_anon_mb"} <= served["server"].keys()
+    assert none["server"] is None
+    first, *rest = thin("status").out.splitlines()
+    assert first.startswith(f"server      pid {os.getpid()}, up ")
+    assert "\n".join(rest) + "\n" == here("status", "--no-server").out
 
 
 NOT_SERVED: list[tuple[str, ...]] = [
@@ -183,33 +237,55 @@ def test_what_is_not_known_to_the_letter_is_left_to_the_command_line(
     assert server.asked == []
 
 
-@pytest.mark.parametrize("name", ["RAGMACS_SEARCH_MODE", "RAGMACS_LLM_KEY", "RAGMACS_NONSENSE"])
-def test_settings_of_this_process_are_not_asked_of_a_server(
-    thin: Both, server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+SETTINGS = ["RAGMACS_SEARCH_MODE", "RAGMACS_LLM_KEY", "RAGMACS_NONSENSE"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("whose", ["the server's", "this process's"])
+def test_a_server_with_other_settings_in_its_environment_is_not_asked(
+    thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch, name: str, whose: str
+) -> None:
+    without = client.configuration(os.environ)
+    monkeypatch.setenv(name, "lexical")
+    theirs = client.configuration(os.environ)
+    if whose == "the server's":
+        monkeypatch.delenv(name)
+    configuration = theirs if whose == "the server's" else without
+    greeting = {"version": __version__, "configuration": configuration}
+    with listening(socket_at, initialize=lambda params, send: greeting) as server:
+        done = thin("search", "heap", "-v")
+    assert (done.code, server.names(), "other settings" in done.err) == (-1, [], True)
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "RAGMACS_SERVE_IDLE_MINUTES", "RAGMACS_DEBUG"])
+def test_a_server_with_the_same_settings_in_its_environment_is_asked(
+    thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "lexical")
-    done = thin("search", "heap", "-v")
-    assert (done.code, server.asked) == (-1, [])
-    assert name in done.err
-
-
-def test_settings_of_a_server_alone_change_no_answer(
-    thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAGMACS_SERVE_IDLE_MINUTES", "5")
     found = {"results": [], "mode": "hybrid", "reason": "", "notes": []}
     with listening(socket_at, search=lambda params, send: found):
         assert thin("search", "heap") == Done(0, "nothing found\n", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "starts"), [("RAGMACS_SEARCH_MODE", False), ("RAGMACS_LLM_KEY", True), ("RAGMACS_SERVE_QUEUE", True)]
+)
+def test_a_setting_for_one_command_starts_no_server(
+    thin: Both, monkeypatch: pytest.MonkeyPatch, name: str, starts: bool
+) -> None:
+    monkeypatch.setenv(name, "lexical")
+    done = thin("search", "heap", "-v")
+    assert (done.code, "exit code 75" in done.err, f"{name} is set" in done.err) == (-1, starts, not starts)
+
+
+def test_what_a_server_tells_of_its_environment_keeps_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGMACS_LLM_KEY", "secret")
+    assert "secret" not in str(client.configuration(os.environ))
+
+
 def test_no_server_means_none(thin: Both, server: Server) -> None:
     done = thin("search", "heap", "--no-server", "-v")
     assert (done.code, server.asked, "--no-server" in done.err) == (-1, [], True)
-
-
-def test_home_names_the_server(thin: Both, server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAGMACS_HOME", "/no/such/home")
-    assert thin("search", "heap", "--home", str(home)).code == 0
 
 
 def test_v_says_who_answered(thin: Both, server: Server, socket_at: Path) -> None:
@@ -370,14 +446,32 @@ def test_a_server_of_another_version_is_replaced(thin: Both, socket_at: Path, st
     assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
 
 
-def test_a_server_that_is_older_than_its_configuration_is_replaced(
-    thin: Both, socket_at: Path, home: Path, startable: None
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "written": lambda file: file.write_text('[search]\nmode = "hybrid"\n'),
+    "removed": lambda file: file.unlink(),
+    "an old one put in its place": lambda file: (
+        shutil.copystat(ROOT, shutil.copy2(file, file.with_name("x"))) or file.with_name("x").rename(file)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_server_that_has_read_another_configuration_is_replaced(
+    thin: Both, socket_at: Path, home: Path, startable: None, change: str
 ) -> None:
-    with listening(socket_at, server_stop=hang_up) as old:
-        os.utime(home / "config.toml", (time.time(), socket_at.stat().st_mtime + 0.001))
+    read = greet({}, lambda *_: None)
+    CHANGES[change](home / "config.toml")
+    with listening(socket_at, initialize=lambda params, send: read, server_stop=hang_up) as old:
         threading.Thread(target=lambda: old.wait_for("server/stop") and old.close()).start()
         done = thin("search", "heap")
-    assert (done.code, old.names()) == (0, ["server/stop"])
+    assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
+
+
+def test_a_server_that_is_at_work_is_not_replaced(thin: Both, socket_at: Path) -> None:
+    found = {"version": "0.0", "server": {"queue": {"search": {"running": 0}, "index": {"running": 1}}}}
+    with listening(socket_at, initialize=lambda params, send: found) as server:
+        done = thin("search", "heap", "-v")
+    assert (done.code, server.names(), "is at work" in done.err) == (-1, [], True)
 
 
 # As a process
@@ -430,10 +524,10 @@ def test_ctrl_c_cancels_what_was_asked(socket_at: Path) -> None:
 @pytest.mark.parametrize("module", ["_socket", "json", "ragmacs_srv.__main__", "typer"])
 def test_ctrl_c_while_loading_is_one_line(server: Server, module: str) -> None:
     code = (
-        "import os, signal, sys\n"
+        "import os, sys\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), 2)\n"
         "sys.meta_path.insert(0, Interrupting())\n"
         "from ragmacs_srv.client import main\n"
         "main()"

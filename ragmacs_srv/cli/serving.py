@@ -44,7 +44,7 @@ def serve(
         return 0
     if detach:
         found = daemon.reach(place)["server"]
-        terminal.print({"server": found}, f"serving at {found['socket']} (pid {found['pid']})")
+        terminal.print({"server": found}, daemon.serving(found))
         return 0
     if stdio and not own:
         with terminal.cancel.on_cancel(lambda: os._exit(143)):  # the server works on

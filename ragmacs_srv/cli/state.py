@@ -38,9 +38,14 @@ def collections(
 
 @command()
 def status(terminal: Terminal) -> None:
-    """Say what is indexed, and who is writing."""
+    """Say which server runs, what is indexed, and who is writing."""
+    from ..serve import daemon
+    from ..serve.place import Place
+
+    place = Place.of(settings.folders(terminal.environ), terminal.environ)
+    running = None if terminal.no_server else daemon.status(place)
     with terminal.app() as app:
-        state = app.status()
+        state = {"server": running["server"] if running else None, **app.status()}
     terminal.print(state, render.status(state))
 
 

@@ -49,6 +49,7 @@ class Terminal:
 
     environ: dict[str, str]
     json: bool
+    no_server: bool
     sink: Sink
     cancel: Cancel
 
@@ -103,7 +104,6 @@ def command(group: typer.Typer = cli, name: str | None = None) -> Callable[[Comm
 
 @contextmanager
 def _terminal(home: str | None, as_json: bool, no_server: bool, quiet: bool, verbose: int) -> Iterator[Terminal]:
-    del no_server  # there is no server yet: everything works in this process
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore", "trafilatura", "sentence_transformers", "transformers"):
@@ -113,7 +113,7 @@ def _terminal(home: str | None, as_json: bool, no_server: bool, quiet: bool, ver
         environ["RAGMACS_HOME"] = home
     cancel = Cancel()
     with _stoppable(cancel), _progress(quiet) as sink:
-        yield Terminal(environ, as_json, sink, cancel)
+        yield Terminal(environ, as_json, no_server, sink, cancel)
 
 
 @contextmanager

@@ -39,10 +39,16 @@ def lanes(room: int) -> dict[str, Lane]:
 
 
 class Methods:
-    """Everything that a client can ask for; STATE describes the server, STOP ends it."""
+    """Everything that a client can ask for; STATE describes the server, STOP ends it.
 
-    def __init__(self, app: App, *, state: Callable[[], Shape], stop: Callable[[], None]) -> None:
+    CONFIGURATION tells clients whether they have the same settings.
+    """
+
+    def __init__(
+        self, app: App, *, state: Callable[[], Shape], stop: Callable[[], None], configuration: Mapping[str, str]
+    ) -> None:
         self._app = app
+        self._configuration = configuration
         self._state = state
         self._stop = stop
 
@@ -73,8 +79,13 @@ class Methods:
         self, call: Call, client: Annotated[str, "Who asks."] = "", version: Annotated[str, "Of the client."] = ""
     ) -> Shape:
         """What this server is and knows; no client has to ask."""
-        methods = sorted(call.peer.service.methods)
-        return {"version": __version__, "protocol": PROTOCOL, "methods": methods, **self._app.status()}
+        return {
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "methods": sorted(call.peer.service.methods),
+            "configuration": dict(self._configuration),
+            **self.server_status(call),
+        }
 
     def ping(self, call: Call, text: Annotated[str, "Comes back."] = "") -> Shape:
         """Answer."""

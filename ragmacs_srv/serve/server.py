@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, client
 from ..app import App
 from ..errors import Busy
 from ..settings import ServeSettings
@@ -30,15 +30,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a server runs: `room` requests of a kind may wait; without a client for `idle` seconds it ends, 0: never."""
+    """How a server runs: `room` requests of a kind may wait; without a client for `idle` seconds it ends, 0: never.
+
+    `configuration` is what its settings were read from, as `client.configuration` gives it.
+    """
 
     room: int = 128
     idle: float = 0.0
     debug: bool = False
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: ServeSettings, environ: Mapping[str, str]) -> Options:
-        return cls(settings.queue, settings.idle_minutes * 60, environ.get("RAGMACS_DEBUG") == "1")
+        debug = environ.get("RAGMACS_DEBUG") == "1"
+        return cls(settings.queue, settings.idle_minutes * 60, debug, client.configuration(environ))
 
 
 class Server:
@@ -56,7 +61,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._last = time.monotonic()  # when there last was a client
         self.lanes = lanes(options.room)
-        methods = Methods(app, state=self.state, stop=self.stop)
+        methods = Methods(app, state=self.state, stop=self.stop, configuration=options.configuration)
         self.service = Service(methods.table(debug=options.debug), self.lanes)
 
     def state(self) -> dict[str, Any]:
