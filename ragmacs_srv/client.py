@@ -428,6 +428,8 @@ def start(path: str, environ: Mapping[str, str], command: Command) -> Peer:
     while (waited := time.monotonic() - began) < START_TIMEOUT:
         ended = launcher.poll()
         if peer := _reach(path):
+            launcher.terminate()  # one that is late would start another server after the end of this one
+            launcher.wait()
             return peer
         if ended:
             raise Unserved(f"no server can be started (exit code {ended}); ragmacs serve says why")

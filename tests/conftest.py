@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from ragmacs_srv import cli, settings
+from ragmacs_srv import cli, client, settings
 from ragmacs_srv.app import App
 from ragmacs_srv.ingest import worker
+from ragmacs_srv.serve.place import holder
 from tests import demo_site
 from tests.servers import Site, serve
 
@@ -27,13 +28,14 @@ TOOLS = {"model", "go", "llmserver", "slow"}  # with CI=1 none of these may be s
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty RAGMACS_HOME; no other setting leaks in from the environment."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty RAGMACS_HOME, whose server does not outlive the test; no other setting leaks in from the environment."""
     for name in [name for name in os.environ if name.startswith("RAGMACS_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("RAGMACS_HOME", str(folder))
-    return folder
+    yield folder
+    assert not holder(Path(client.socket_path(str(folder), os.environ))), "a server was left behind"
 
 
 @pytest.fixture(autouse=True)
