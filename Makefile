@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export RAGMACS_HOME ?= $(CURDIR)/.demo
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+STOP = $(BIN)/ragmacs serve --stop >/dev/null
 QUESTION := Why is my heap about twice as large as my live data?
 
 # The first Python that is new enough and can make a virtual environment.
@@ -18,7 +19,7 @@ help: ## Show the targets
 
 demo: $(VENV)/core ## Install, index what can be reached, ask a question
 	@$(BIN)/ragmacs crawl go-gc || echo "The guide could not be read now: the answer below comes from the handbook."
-	@echo; echo '$$ ragmacs ask "$(QUESTION)"'; $(BIN)/ragmacs ask "$(QUESTION)"
+	@echo; echo '$$ ragmacs ask "$(QUESTION)"'; $(BIN)/ragmacs ask "$(QUESTION)"; code=$$?; $(STOP); exit $$code
 
 test: $(VENV)/dev ## Run the tests that need nothing but Python
 	$(PYTEST)
@@ -41,6 +42,7 @@ growth: $(VENV)/dev ## Measure search up to a million chunks: an hour on two cor
 	$(BIN)/python tests/bench/growth.py
 
 clean: ## Remove what was installed and what the demo indexed
+	@test ! -x $(BIN)/ragmacs || $(STOP)
 	rm -rf $(VENV) .demo
 
 $(VENV)/core: pyproject.toml constraints.txt | $(BIN)/python
