@@ -53,7 +53,7 @@ HOMES = {
     "mcp": {"serve/mcp.py"},
     "mcp_types": {"serve/mcp.py"},
     "anyio": {"serve/mcp.py"},
-    "starlette": {"serve/openai.py", "serve/mcp.py"},
+    "starlette": {"serve/openai.py"},
     "uvicorn": {"serve/loopback.py"},
     "h11": {"serve/loopback.py"},
     "typer": {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("cli/*.py")},

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..errors import Cancelled, InvalidParams, SettingsError
+from ..errors import Cancelled, InvalidParams
 from .terminal import Terminal, command
 
 
@@ -77,12 +77,11 @@ def service(terminal: Terminal) -> None:
 @command()
 def mcp(terminal: Terminal) -> None:
     """Serve an MCP client on stdin and stdout until it hangs up."""
-    try:
-        from ..serve import mcp as serving  # the SDK is an extra, and twice what all of ours takes to load
-    except ModuleNotFoundError as exc:
-        raise SettingsError(f"{exc.name} is not installed", hint="pip install 'ragmacs-srv[mcp]'") from exc
+    from ..serve import extra  # its SDK takes twice what all of ours does to load
+
+    sdk = extra.sdk()
     with terminal.app() as app:
-        serving.stdio(app, cancel=terminal.cancel)
+        sdk.stdio(app, cancel=terminal.cancel)
 
 
 def _serve_http(terminal: Terminal, port: int | None) -> int:

@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import select
-from collections.abc import Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, suppress
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from io import BufferedReader, RawIOBase, TextIOWrapper
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, cast
+from typing import Any, BinaryIO, TextIO, TypeVar, cast
 
 import anyio
 import anyio.from_thread
@@ -29,9 +30,8 @@ from ..errors import InvalidParams, NotIndexed, RagmacsError
 from ..events import Cancel, Progress, Sink, ignore
 from ..registry import Result, Tool, failure
 from . import resources
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+from .guard import Receive, Scope, Send
+from .refusal import Refusal
 
 INSTRUCTIONS = (
     "Local documentation, indexed on this machine. search_docs and ask_docs answer from it with links; "
@@ -51,9 +51,8 @@ Context = ServerRequestContext[dict[str, Any]]
 log = logging.getLogger(__name__)
 
 
-def server(app: App) -> Server[dict[str, Any]]:
+def server(handlers: _Handlers) -> Server[dict[str, Any]]:
     """A server of the tools and of what is indexed; it serves any number of connections of either protocol era."""
-    handlers = _Handlers(app)
     return Server(
         "ragmacs",
         version=__version__,
@@ -74,6 +73,7 @@ class _Handlers:
     def __init__(self, app: App) -> None:
         self.app = app
         self.limit: anyio.CapacityLimiter | None = None  # it belongs to the event loop, which is not there yet
+        self.under_way: set[Cancel] = set()
 
     async def list_tools(self, ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(each) for each in registry.tools()])
@@ -141,13 +141,22 @@ class _Handlers:
                 return exc
 
         self.limit = self.limit or anyio.CapacityLimiter(AT_ONCE)
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(_pass_on, cancel)
-            async with anyio.create_task_group() as reporting, told:
-                reporting.start_soon(_report, ctx, heard)
-                outcome = await anyio.to_thread.run_sync(attempt, limiter=self.limit)
-            beside.cancel_scope.cancel()
+        self.under_way.add(cancel)
+        try:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(_pass_on, cancel)
+                async with anyio.create_task_group() as reporting, told:
+                    reporting.start_soon(_report, ctx, heard)
+                    outcome = await anyio.to_thread.run_sync(attempt, limiter=self.limit)
+                beside.cancel_scope.cancel()
+        finally:
+            self.under_way.discard(cancel)
         return outcome
+
+    def stop(self) -> None:
+        """Stop all work; from any thread."""
+        for cancel in tuple(self.under_way):
+            cancel.cancel()
 
 
 async def _pass_on(cancel: Cancel) -> None:
@@ -241,35 +250,61 @@ def _template(name: str, uri: str, description: str) -> types.ResourceTemplate:
 
 
 class Endpoint:
-    """The ASGI application of one path; who mounts it checks token, Host and Origin, and holds `running` open."""
+    """The ASGI application of one path; who mounts it checks token, Host and Origin, and holds `running` open.
+
+    A client that greets gets a session. One request without a session is answered, too, in one JSON reply: what a
+    shell script sends. From 2026-07-28 on there are no sessions.
+    """
 
     def __init__(self, app: App) -> None:
+        self._handlers = _Handlers(app)
+        serving = server(self._handlers)
         self._sessions = StreamableHTTPSessionManager(
-            server(app), max_sessions=MAX_SESSIONS, max_request_body_size=MAX_MESSAGE
+            serving, max_sessions=MAX_SESSIONS, max_request_body_size=MAX_MESSAGE
+        )
+        self._single = StreamableHTTPSessionManager(
+            serving, stateless=True, json_response=True, max_request_body_size=MAX_MESSAGE
         )
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
         """Requests are answered while inside; once only."""
-        return self._sessions.run()
+        async with self._sessions.run(), self._single.run():
+            yield
+
+    def stop(self) -> None:
+        """Stop all work; from any thread."""
+        self._handlers.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and int(dict(scope["headers"]).get(b"content-length", 0)) <= MAX_MESSAGE:
+        manager = self._sessions
+        if scope["method"] == "POST":
             body, receive = await _peeked(receive)
-            error = refusal(body, empty=True) if len(body) <= MAX_MESSAGE else None
+            error = refusal(body, empty=True)
             if error is not None:
                 await _refuse(error, send)
                 return
-        await self._sessions.handle_request(scope, receive, send)
+            if _alone(scope, body):
+                manager = self._single
+        await manager.handle_request(scope, receive, send)
+
+
+def _alone(scope: Scope, body: bytes) -> bool:
+    """Whether the message BODY belongs to no session, and asks for none."""
+    named = {name for name, _ in scope["headers"]} & {b"mcp-session-id", b"mcp-protocol-version"}
+    return not named and json.loads(body).get("method") != "initialize"
 
 
 async def _peeked(receive: Receive) -> tuple[bytes, Receive]:
-    """What a client sends, hardly more than MAX_MESSAGE of it, and a way to receive all of it once more."""
+    """What a client sends, and a way to receive it once more; raises a Refusal for more than MAX_MESSAGE."""
     seen: list[MutableMapping[str, Any]] = []
     size, more = 0, True
-    while more and size <= MAX_MESSAGE:
+    while more:
         seen.append(await receive())
         size += len(seen[-1].get("body", b""))
         more = seen[-1].get("more_body", False)
+        if size > MAX_MESSAGE:
+            raise Refusal(413, f"a message is larger than {MAX_MESSAGE / 2**20:g} MiB", "too_large")
     again = iter(list(seen))
 
     async def replay() -> MutableMapping[str, Any]:
@@ -294,9 +329,9 @@ def stdio(app: App, *, cancel: Cancel) -> None:
     From here on to the end of the process whatever else writes to fd 1 writes to fd 2, and fd 0 is empty.
     """
     lines, out = _taken()
-    with cancel.on_cancel(lines.end), suppress(BrokenPipeError):
+    with cancel.on_cancel(lines.end), lines.ended_by_signals(), suppress(BrokenPipeError):
         try:
-            anyio.run(_serve, server(app), lines, out)
+            anyio.run(_serve, server(_Handlers(app)), lines, out)
         except* BrokenPipeError:  # the client is gone
             pass
 
@@ -328,7 +363,8 @@ class _Wakeable(RawIOBase):
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._ended, self._end = os.pipe()
+        self._ended, self.waker = os.pipe()
+        os.set_blocking(self.waker, False)
 
     def readable(self) -> bool:
         return True
@@ -342,7 +378,7 @@ class _Wakeable(RawIOBase):
         return len(read)
 
     def end(self) -> None:
-        os.write(self._end, b"\0")
+        os.write(self.waker, b"\0")
 
 
 class Lines:
@@ -356,6 +392,15 @@ class Lines:
     def end(self) -> None:
         """Let the reader find the end of the file; from any thread."""
         self._source.end()
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """While inside, a signal that we handle ends the file: an event loop about to wait would not see it."""
+        before = signal.set_wakeup_fd(self._source.waker)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
 
     def readline(self) -> str:
         """The next message; "" after the last."""

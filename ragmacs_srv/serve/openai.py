@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -18,12 +18,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
 from ..app import App
-from ..errors import Cancelled, RagmacsError
+from ..errors import RagmacsError
 from ..events import Cancel
 from ..ingest import sources
 from ..model import Answer
 from ..render import printable
-from . import chat
+from . import chat, extra
 from .bridge import Work
 from .chat import Asked
 from .guard import ASGI, BODY_TIME, MAX_BODY, Guard, Receive, Scope, Send
@@ -269,19 +269,18 @@ async def _send_more(send: Send, body: bytes) -> None:
 
 
 @contextmanager
-def serving(app: App, port: int, token_file: Path, *, mounts: Mapping[str, ASGI] | None = None) -> Iterator[str]:
+def serving(app: App, port: int, token_file: Path) -> Iterator[str]:
     """Serve APP at PORT (0: any) of 127.0.0.1 while inside; the address is yielded, the token is in TOKEN_FILE.
 
     Raises Busy when the port is taken, StorageError when the token cannot be written.
     """
     with listening(port) as at, issued(token_file) as token:
-        server = Server(app, token=token, mounts=mounts)
-        with running(server, at, ending=server.stop):
+        mcp = extra.endpoint(app)
+        server = Server(app, token=token, mounts={"/mcp": mcp})
+
+        def end() -> None:
+            server.stop()
+            mcp.stop()
+
+        with running(server, at, ending=end):
             yield f"http://{HOST}:{at.getsockname()[1]}"
-
-
-def run(app: App, port: int, token_file: Path, stop: Cancel) -> None:
-    """`serving`, until STOP is cancelled."""
-    with serving(app, port, token_file), suppress(Cancelled):
-        while True:
-            stop.wait(3600)

@@ -10,64 +10,86 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import anyio
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from ragmacs_srv import settings
+from ragmacs_srv.app import App
 from ragmacs_srv.events import Progress
-from ragmacs_srv.serve import mcp
+from ragmacs_srv.serve import mcp, openai
 from tests.conftest import Cli
+from tests.serve.mcp_server import toolbox
 from tests.serve.toolbox import TOOLS
 
 SERVER = [sys.executable, "-m", "tests.serve.mcp_server"]
 ROOT = Path(__file__).parents[2]
 ERAS = {"old": "legacy", "new": "2026-07-28"}
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 
 Script = Callable[[Client], Awaitable[Any]]
 Talk = Callable[[Script], Any]
 
 
-@contextmanager
-def served(environ: Mapping[str, str]) -> Iterator[str]:
-    """The address of a server in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([*SERVER, str(port)], cwd=ROOT, env=environ)
-    try:
-        _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        process.terminate()
-        process.wait(30)
+@dataclass(frozen=True)
+class Served:
+    """An HTTP server, and what it asks its clients for."""
 
+    address: str
+    token: str
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
+    @property
+    def port(self) -> int:
+        return urlsplit(self.address).port or 0
+
+    def transport(self) -> Any:
+        client = httpx2.AsyncClient(headers={"Authorization": f"Bearer {self.token}"}, timeout=120, trust_env=False)
+        return streamable_http_client(f"{self.address}/mcp", http_client=client)
+
+    def post(self, body: bytes, **headers: str) -> tuple[int, Any]:
+        """(status, JSON or None) of a message as a shell script sends it."""
+        sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", "Accept": "*/*"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except ConnectionRefusedError:
-            os.sched_yield()
-    raise AssertionError("the server did not start")
+            connection.request("POST", "/mcp", body, sent)
+            reply = connection.getresponse()
+            read = reply.read()
+            return reply.status, json.loads(read) if read else None
+        finally:
+            connection.close()
+
+
+@contextmanager
+def served(environ: Mapping[str, str]) -> Iterator[Served]:
+    """What `ragmacs serve --http` serves, in this process."""
+    made = settings.load(environ, {"search.mode": "lexical"})
+    with App(made, environ) as app, openai.serving(app, 0, made.folders.http_token) as address:
+        yield Served(address, made.folders.http_token.read_text())
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[str]:
+def running() -> Iterator[Served]:
     """One server over HTTP for all tests here: what a call does is over when its test is."""
-    with tempfile.TemporaryDirectory() as folder, served({**os.environ, "RAGMACS_HOME": folder}) as url:
-        yield url
+    with tempfile.TemporaryDirectory() as folder, toolbox(), served({"RAGMACS_HOME": folder}) as made:
+        yield made
 
 
 @pytest.fixture(params=ERAS)
-def talk(request: pytest.FixtureRequest, running: str) -> Talk:
+def talk(request: pytest.FixtureRequest, running: Served) -> Talk:
     """Run a script with a client of this era, over HTTP."""
-    return lambda script: talked(running, ERAS[request.param], script)
+    return lambda script: talked(running.transport(), ERAS[request.param], script)
 
 
 @pytest.fixture(params=ERAS)
@@ -198,6 +220,7 @@ def test_cancelling_stops_the_work(talk: Talk, tmp_path: Path, tool: str) -> Non
     assert talk(cancelling(tool, tmp_path)) == "alive"
 
 
+@pytest.mark.slow
 def test_the_same_is_true_of_pipes(pipe: Talk, tmp_path: Path) -> None:
     heard: list[float] = []
 
@@ -267,20 +290,82 @@ def test_a_cursor_that_was_never_given_is_wrong(talk: Talk) -> None:
     assert talk(script).code == -32602
 
 
-def test_a_client_over_http_that_hangs_up_stops_its_work(running: str, tmp_path: Path) -> None:
+def test_a_client_over_http_that_hangs_up_stops_its_work(running: Served, tmp_path: Path) -> None:
     """From 2026-07-28 on, closing the stream is how a request is cancelled."""
-    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
-    params = {"name": "linger", "arguments": {"folder": str(tmp_path)}, "_meta": meta}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    params = {"name": "linger", "arguments": {"folder": str(tmp_path)}, "_meta": META}
+    body = message("tools/call", **params)
     head = (
-        "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        "Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n"
+        f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nContent-Type: application/json\r\n"
+        f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n"
+        f"Authorization: Bearer {running.token}\r\n"
         f"Mcp-Method: tools/call\r\nMcp-Name: linger\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", urlsplit(running).port or 0)) as client:
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall(head.encode() + body)
         _until(tmp_path / "begun")
     _until(tmp_path / "stopped")
+
+
+def message(method: str, **params: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+
+
+def test_one_request_without_a_greeting_gets_one_json_reply(running: Served) -> None:
+    status, reply = running.post(message("tools/call", name="echo", arguments={"text": "größe"}))
+    assert (status, reply["id"], reply["result"]["content"][0]["text"]) == (200, 1, "größe")
+    assert running.post(b'{"jsonrpc": "2.0", "method": "notifications/x"}') == (202, None)
+
+
+def test_a_page_of_another_origin_and_who_has_no_token_reach_no_tool(running: Served, tmp_path: Path) -> None:
+    call = message("tools/call", name="linger", arguments={"folder": str(tmp_path)})
+    for status, headers in [
+        (403, {"Origin": "https://evil.test"}),
+        (403, {"Host": f"evil.test:{running.port}"}),
+        (401, {"Authorization": "Bearer x"}),
+        (415, {"Content_Type": "text/plain"}),
+    ]:
+        assert running.post(call, **headers)[0] == status
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_message_over_http_that_is_too_large_is_refused(running: Served) -> None:
+    status, reply = running.post(message("ping", x="y" * mcp.MAX_MESSAGE))
+    assert (status, reply["error"]["code"]) == (413, "too_large")
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_ends_calls_and_open_streams(tmp_path: Path, home: Path) -> None:
+    """An old client keeps a stream open for what it may be told; no one waits for it."""
+
+    async def script(client: Client) -> None:
+        async def call() -> None:
+            with suppress(MCPError):
+                await client.call_tool("linger", {"folder": str(tmp_path)})
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            while not (tmp_path / "begun").exists():
+                await anyio.lowlevel.checkpoint()
+            await anyio.to_thread.run_sync(stack.close)
+            tasks.cancel_scope.cancel()
+
+    with ExitStack() as stack:
+        stack.enter_context(toolbox())
+        made = stack.enter_context(served({"RAGMACS_HOME": str(home)}))
+        talked(made.transport(), "legacy", script)
+    assert (tmp_path / "stopped").exists()
+
+
+def test_without_the_sdk_only_the_path_of_mcp_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "ragmacs_srv.serve.mcp")
+    monkeypatch.delattr("ragmacs_srv.serve.mcp")
+    monkeypatch.setitem(sys.modules, "mcp_types", None)
+    with served({"RAGMACS_HOME": str(home)}) as made:
+        status, reply = made.post(message("ping"))
+        assert (status, reply["error"]["code"]) == (501, "not_installed")
+        assert "pip install 'ragmacs-srv[mcp]'" in reply["error"]["message"]
+        with urlopen(f"{made.address}/healthz") as other:
+            assert other.status == 200
 
 
 # The wire of stdio, as mcp.el sees it
@@ -324,6 +409,7 @@ class Wire:
         return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 def test_the_client_chooses_the_version(version: str) -> None:
     """mcp.el ends the connection when it hears of another than it knows."""
@@ -332,15 +418,16 @@ def test_the_client_chooses_the_version(version: str) -> None:
         assert [each["name"] for each in wire.ask(1, "tools/list")["tools"]] == list(TOOLS)
 
 
+@pytest.mark.slow
 def test_the_current_version_needs_no_greeting() -> None:
-    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
     with Wire() as wire:
-        assert "2026-07-28" in wire.ask(1, "server/discover", _meta=meta)["supportedVersions"]
-        listed = wire.ask(2, "tools/list", _meta=meta)
+        assert "2026-07-28" in wire.ask(1, "server/discover", _meta=META)["supportedVersions"]
+        listed = wire.ask(2, "tools/list", _meta=META)
         assert listed["resultType"] == "complete"
         assert listed["ttlMs"] > 0
 
 
+@pytest.mark.slow
 def test_nothing_but_messages_reaches_the_wire() -> None:
     """Also what was printed into a buffer, which is flushed when the process ends."""
     with Wire() as wire:
@@ -352,6 +439,7 @@ def test_nothing_but_messages_reaches_the_wire() -> None:
         assert stray in err
 
 
+@pytest.mark.slow
 def test_a_child_process_cannot_read_the_wire() -> None:
     with Wire() as wire:
         wire.greet()
@@ -399,6 +487,7 @@ def test_what_is_a_message_is_left_to_the_sdk(line: bytes) -> None:
     assert mcp.refusal(line) is None
 
 
+@pytest.mark.slow
 def test_a_line_without_an_end_is_skipped_and_the_next_is_answered() -> None:
     with Wire() as wire:
         wire.greet()
@@ -407,6 +496,7 @@ def test_a_line_without_an_end_is_skipped_and_the_next_is_answered() -> None:
         assert wire.ask(1, "ping") == {}
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_its_client() -> None:
     with Wire() as wire:
         wire.greet()
@@ -414,6 +504,7 @@ def test_a_server_ends_with_its_client() -> None:
         assert wire.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_asked_to_end_stops_its_work_first(tmp_path: Path) -> None:
     with Wire() as wire:
         wire.greet()
@@ -425,6 +516,7 @@ def test_a_server_that_is_asked_to_end_stops_its_work_first(tmp_path: Path) -> N
     assert (tmp_path / "stopped").exists()
 
 
+@pytest.mark.slow
 def test_a_client_that_is_gone_without_a_word_is_no_failure(tmp_path: Path) -> None:
     with Wire() as wire:
         wire.greet()
@@ -457,6 +549,7 @@ OURS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_command_serves_every_tool_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
     with Wire(sys.executable, "-m", "ragmacs_srv", "mcp") as wire:
@@ -469,6 +562,21 @@ def test_the_command_serves_every_tool_of_ours(monkeypatch: pytest.MonkeyPatch) 
         assert wire.ask(2, "resources/list")["resources"][0]["uri"] == "ragmacs://collection/handbook"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ERAS.values(), ids=ERAS)
+def test_every_tool_of_ours_is_called_over_http(home: Path, mode: str) -> None:
+    async def script(client: Client) -> None:
+        assert [each.name for each in (await client.list_tools()).tools] == [name for name, _, _ in OURS]
+        for name, arguments, member in OURS:
+            done = await client.call_tool(name, arguments)
+            assert not done.is_error and text(done), done
+            assert member in done.structured_content, done
+
+    with served({"RAGMACS_HOME": str(home)}) as made:
+        talked(made.transport(), mode, script)
+
+
+@pytest.mark.slow
 def test_the_command_ends_when_it_is_asked_to() -> None:
     with Wire(sys.executable, "-m", "ragmacs_srv", "mcp") as wire:
         wire.greet()

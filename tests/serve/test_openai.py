@@ -24,7 +24,6 @@ import pytest
 from ragmacs_srv import settings
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import Busy, StorageError
-from ragmacs_srv.events import Cancel
 from ragmacs_srv.serve import openai as endpoint
 from ragmacs_srv.serve.loopback import listening, protocol, running
 from ragmacs_srv.serve.refusal import Refusal
@@ -578,28 +577,6 @@ def test_config_names_the_file_of_the_token(run: Cli, home: Path) -> None:
 def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with listening(0) as bound, pytest.raises(Busy, match="in use"), listening(bound.getsockname()[1]):
         pass
-
-
-def test_run_serves_until_it_is_stopped(home: Path) -> None:
-    environ = {**os.environ, "RAGMACS_SEARCH_MODE": "lexical"}
-    with listening(0) as bound:
-        port = bound.getsockname()[1]
-    stop = Cancel()
-    with App(settings.load(environ), environ) as app:
-        thread = threading.Thread(target=endpoint.run, args=(app, port, home / "token", stop))
-        thread.start()
-        try:
-            while thread.is_alive() and not (home / "token").exists():
-                pass
-            asked = openai.OpenAI(
-                base_url=f"http://127.0.0.1:{port}/v1", api_key=(home / "token").read_text(), max_retries=5
-            )
-            assert len(list(asked.models.list())) == 2
-        finally:
-            stop.cancel()
-            thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert not (home / "token").exists()
 
 
 def test_command_says_where_it_listens_and_ends_quietly(home: Path) -> None:
