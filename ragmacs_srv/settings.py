@@ -120,6 +120,7 @@ class NetworkSettings:
 class ServeSettings:
     """The server that Emacs, the shell and other clients share."""
 
+    http: bool = False  # listen on HTTP, too, whoever started the server; it then does not end by itself
     http_port: int = 8425  # on 127.0.0.1: fixed, as clients have it in their configuration
     idle_minutes: float = 30.0  # it ends when there was no client for so long; 0: never
     queue: int = 128  # searches that may wait, and answers; the next client is told to come back

@@ -64,6 +64,16 @@ def reach(where: Place) -> dict[str, Any]:
     raise RagmacsError(message, hint=f"ragmacs serve --stop; {where.log} may say why")
 
 
+def open_http(where: Place, port: int | None) -> dict[str, str]:
+    """Have the server at WHERE listen on HTTP, too: `{address, token_file}`; raises Busy when it cannot."""
+    params = {} if port is None else {"port": port}
+    try:
+        with _connected(where.path) as sock:
+            return _asked(sock, "server/http", params)
+    except (OSError, Broken, ValueError) as exc:
+        raise Busy(f"the server does not listen on HTTP: {exc}", hint=f"see {where.log}") from exc
+
+
 def stop(where: Place) -> bool:
     """End the server at WHERE and wait until it is gone; False when there was none. Raises Busy when it will not."""
     private(where.path.parent)  # what anybody could write there is no pid to end
@@ -149,9 +159,9 @@ def _connected(path: Path) -> socket.socket:
     return sock
 
 
-def _asked(sock: socket.socket, method: str) -> dict[str, Any]:
+def _asked(sock: socket.socket, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The result of METHOD; raises OSError, Broken or ValueError when none comes."""
-    sock.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": method}))
+    sock.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})}))
     frames = Frames()
     while data := sock.recv(2**16):
         for body in frames.feed(data):

@@ -26,6 +26,7 @@ BODY_TIME = 30.0  # seconds in which a body must have come
 DRAIN_TIME = 2.0  # seconds for which the body of a refused request is read and dropped
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 OPEN = "/healthz"  # the one path without a token
+RPC = "/mcp"  # the one path where a refusal, too, is a message of JSON-RPC
 
 
 class Guard:
@@ -57,7 +58,7 @@ class Guard:
                 raise
             if refused.status != 408 and not headers.one("expect"):  # who expects a 100 sends no body before it
                 await body.drain()
-            await refuse(send, refused)
+            await _refuse(send, refused, refused.rpc if scope["path"] == RPC else refused.body)
 
     def _check(self, scope: Scope, headers: _Headers) -> None:
         """Raise the Refusal that SCOPE deserves."""
@@ -131,12 +132,12 @@ class _Headers:
 _ASK_FOR_TOKEN = {"WWW-Authenticate": "Bearer"}
 
 
-async def refuse(send: Send, refused: Refusal) -> None:
-    """Answer with REFUSED."""
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(refused.body)), **refused.headers}
+async def _refuse(send: Send, refused: Refusal, body: bytes) -> None:
+    """Answer with REFUSED, told in BODY."""
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refused.headers}
     pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": refused.body})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _is_ours(host: str, port: int) -> bool:

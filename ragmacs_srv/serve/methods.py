@@ -23,6 +23,7 @@ Shape = dict[str, Any]
 Collections = Annotated[Sequence[str], "Look in these collections only."]
 Allow = Annotated[Sequence[str], "Origins that may be fetched, too."]
 Mirror = Annotated[Sequence[str], "FROM=TO: FROM's pages are fetched from TO."]
+PORT = Between(0, 65535)
 Url = Annotated[str, "Its address; with #anchor that section alone."]
 
 
@@ -39,15 +40,22 @@ def lanes(room: int) -> dict[str, Lane]:
 
 
 class Methods:
-    """Everything that a client can ask for; STATE describes the server, STOP ends it.
+    """Everything that a client can ask for; STATE describes the server, STOP ends it, HTTP has it listen at a port.
 
     CONFIGURATION tells clients whether they have the same settings.
     """
 
     def __init__(
-        self, app: App, *, state: Callable[[], Shape], stop: Callable[[], None], configuration: Mapping[str, str]
+        self,
+        app: App,
+        *,
+        state: Callable[[], Shape],
+        stop: Callable[[], None],
+        http: Callable[[int | None], Shape],
+        configuration: Mapping[str, str],
     ) -> None:
         self._app = app
+        self._http = http
         self._configuration = configuration
         self._state = state
         self._stop = stop
@@ -66,6 +74,7 @@ class Methods:
             "index/crawl": method(self.crawl, INDEX),
             "index/update": method(self.update, INDEX),
             "index/status": method(self.index_status),
+            "server/http": method(self.server_http, WAIT),
             "server/status": method(self.server_status),
             "server/stop": method(self.server_stop),
             "shutdown": method(self.shutdown),
@@ -104,6 +113,10 @@ class Methods:
     def server_status(self, call: Call) -> Shape:
         """The process, its queues, and what is indexed."""
         return {"server": self._state(), **self._app.status()}
+
+    def server_http(self, call: Call, port: Annotated[int, "0: any. Default: by the settings.", PORT] = -1) -> Shape:
+        """Listen on HTTP, too, if this server does not yet: its address, and the file that holds the token."""
+        return self._http(None if port < 0 else port)
 
     def server_stop(self, call: Call) -> Shape:
         """End the server, for every client."""

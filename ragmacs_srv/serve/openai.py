@@ -26,7 +26,7 @@ from ..render import printable
 from . import chat, extra
 from .bridge import Work
 from .chat import Asked
-from .guard import ASGI, BODY_TIME, MAX_BODY, Guard, Receive, Scope, Send
+from .guard import ASGI, BODY_TIME, MAX_BODY, RPC, Guard, Receive, Scope, Send
 from .loopback import HOST, listening, running
 from .refusal import RETRY, Refusal, refusal
 from .token import issued
@@ -276,7 +276,7 @@ def serving(app: App, port: int, token_file: Path) -> Iterator[str]:
     """
     with listening(port) as at, issued(token_file) as token:
         mcp = extra.endpoint(app)
-        server = Server(app, token=token, mounts={"/mcp": mcp})
+        server = Server(app, token=token, mounts={RPC: mcp})
 
         def end() -> None:
             server.stop()

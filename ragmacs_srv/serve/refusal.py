@@ -23,6 +23,7 @@ TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+INVALID_REQUEST = -32600  # of JSON-RPC
 # An LLM server said so of the very request that we passed on to it.
 PASSED_ON = {400, 413, 422, 429}
 RETRY = {"Retry-After": "2"}  # seconds: an answer takes about that long
@@ -40,9 +41,15 @@ class Refusal(Exception):
 
     @property
     def body(self) -> bytes:
-        """`{"error": {message, type, code}}`, the one shape that every client displays."""
+        """`{"error": {message, type, code}}`, the one shape that every client of OpenAI's API displays."""
         kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return json.dumps({"error": {"message": self.message, "type": kind, "code": self.code}}).encode()
+
+    @property
+    def rpc(self) -> bytes:
+        """The error of JSON-RPC that clients of MCP display; it answers no request in particular."""
+        error = {"code": RagmacsError.code if self.status >= 500 else INVALID_REQUEST, "message": self.message}
+        return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
 
 
 def refusal(exc: Exception) -> Refusal:

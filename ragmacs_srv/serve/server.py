@@ -21,6 +21,7 @@ from ..settings import ServeSettings
 from .framing import frame
 from .methods import Methods, lanes
 from .rpc import Service, failure
+from .web import Web
 from .wire import Connection
 
 MAX_CLIENTS = 256  # two threads each, at most
@@ -61,7 +62,10 @@ class Server:
         self._connections: set[Connection] = set()
         self._last = time.monotonic()  # when there last was a client
         self.lanes = lanes(options.room)
-        methods = Methods(app, state=self.state, stop=self.stop, configuration=options.configuration)
+        self.web = Web(app)
+        methods = Methods(
+            app, state=self.state, stop=self.stop, http=self.web.open, configuration=options.configuration
+        )
         self.service = Service(methods.table(debug=options.debug), self.lanes)
 
     def state(self) -> dict[str, Any]:
@@ -70,6 +74,7 @@ class Server:
             "pid": os.getpid(),
             "version": __version__,
             "socket": str(self._path or ""),
+            "http": self.web.address,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "clients": len(self._connections),
             "requests": self.service.requests,
@@ -140,8 +145,8 @@ class Server:
         threading.Thread(target=run, name="ragmacs-client", daemon=True).start()
 
     def _idle_left(self) -> float | None:
-        """Seconds that may still pass without a client, or None for ever."""
-        if not self._options.idle:
+        """Seconds that may still pass without a client, or None for ever: clients over HTTP start no server."""
+        if not self._options.idle or self.web.address:
             return None
         with self._lock:
             last = time.monotonic() if self._connections else self._last
@@ -155,6 +160,7 @@ class Server:
             connection.peer.shut = True
             connection.peer.stop()
         closers = [threading.Thread(target=each.finish, daemon=True) for each in connections]
+        closers.append(threading.Thread(target=self.web.close, daemon=True))
         for thread in closers:
             thread.start()
         for thread in closers:

@@ -244,8 +244,8 @@ def test_bug_of_ours_is_an_error_of_the_same_shape(home: Path) -> None:
     async def breaks(scope: Any, receive: Any, send: Any) -> None:
         raise ZeroDivisionError
 
-    with served(mounts={"/mcp": breaks}) as made:
-        status, text = message(made.ask(path="/mcp", body={}))
+    with served(mounts={"/other": breaks}) as made:
+        status, text = message(made.ask(path="/other", body={}))
     assert (status, "ZeroDivisionError" in text) == (500, True)
 
 
@@ -255,9 +255,9 @@ def test_mounted_application_is_behind_the_same_guard(home: Path) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
-    with served(mounts={"/mcp": greets}) as made:
-        assert made.ask(path="/mcp", body={"a": 1}) == (200, {"a": 1})
-        assert made.ask(path="/mcp", body={}, Authorization=None)[0] == 401
+    with served(mounts={"/other": greets}) as made:
+        assert made.ask(path="/other", body={"a": 1}) == (200, {"a": 1})
+        assert made.ask(path="/other", body={}, Authorization=None)[0] == 401
 
 
 def test_index_that_cannot_be_read_is_an_error_with_a_status(home: Path) -> None:
@@ -579,9 +579,10 @@ def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_command_says_where_it_listens_and_ends_quietly(home: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "ragmacs_srv", "serve", "--http", "0", "--json"]
-    environ = {**os.environ, "RAGMACS_SEARCH_MODE": "lexical"}
+    environ = {**os.environ, "RAGMACS_SEARCH_MODE": "lexical", "TMPDIR": str(home.parent), "XDG_RUNTIME_DIR": ""}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         said = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
