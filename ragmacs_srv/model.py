@@ -81,6 +81,15 @@ class Section:
     def link(self) -> str:
         return link(self.url, self.anchor)
 
+    def markdown(self, title: str = "", *, level: int = 1, link: str = "") -> str:
+        """The section under its heading, or under TITLE where it has none; its text stands last, unchanged.
+
+        The heading is of LEVEL at least, and LINK stands behind it.
+        """
+        name = " ".join((self.heading[-1] if self.heading else title).split())
+        words = ["#" * min(max(len(self.heading), level), 6), name, f"<{link}>" if link else ""]
+        return f"{' '.join(filter(None, words))}\n\n{self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -109,6 +118,10 @@ class Page:
         if anchor and not sections:
             raise InvalidParams(f"no section #{anchor} in {self.url}", hint="leave the anchor out to see the page")
         return replace(self, sections=sections)
+
+    def markdown(self) -> str:
+        """All of it as one text."""
+        return "\n\n".join(each.markdown(self.title) for each in self.sections)
 
     def as_json(self) -> dict[str, Any]:
         """What `fetch` gives, on every transport."""

@@ -78,11 +78,7 @@ def fetch(
     with terminal.app() as app:
         page = app.read(url, allow=entries(allow), mirror=entries(mirror))
     page = page.at(url.partition("#")[2])
-    text = "\n\n".join(
-        f"{'#' * min(max(len(each.heading), 1), 6)} {each.heading[-1] if each.heading else page.title}\n\n{each.text}"
-        for each in page.sections
-    )
-    terminal.print(page.as_json(), text)
+    terminal.print(page.as_json(), page.markdown())
 
 
 def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | None) -> list[Source]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from ..app import App
 from ..errors import InvalidParams, NotIndexed
 from ..ingest import handbook, sources
-from ..model import Section
 from ..search.generation import Generation
 
 COLLECTION = "ragmacs://collection/"  # and its name
@@ -55,14 +53,6 @@ def read(app: App, uri: str) -> str:
     raise NotIndexed(f"{uri[:200]} is no resource of ours", hint=f"{COLLECTION}NAME and {PAGE}ADDRESS are")
 
 
-def markdown(sections: Sequence[Section], title: str) -> str:
-    """SECTIONS as one text, each under its heading."""
-    return "\n\n".join(
-        f"{'#' * min(max(len(each.heading), 1), 6)} {each.heading[-1] if each.heading else title}\n\n{each.text}"
-        for each in sections
-    )
-
-
 def _all(app: App) -> list[Resource]:
     """Every collection and page, in the order of their addresses."""
     opened = app.generation()
@@ -87,11 +77,10 @@ def _collection(app: App, name: str) -> str:
 
 
 def _page(app: App, url: str) -> str:
-    opened = _holding(app, url)
-    sections = opened.sections(url)
-    if not sections:
-        raise NotIndexed(f"the page {url[:200]} is not indexed", hint=f"ragmacs add {url[:200]}")
-    return markdown(sections, url)
+    page = _holding(app, url).page(url)
+    if page is None:
+        raise NotIndexed(f"the page {url[:200]} is not indexed", hint=f"ragmacs crawl {url[:200]}")
+    return page.markdown()
 
 
 def _holding(app: App, url: str) -> Generation:

@@ -253,8 +253,7 @@ def _folded(heading: str) -> str:
 
 
 def _written(section: Section) -> str:
-    name = _one_line(section.heading[-1])[:300] if section.heading else ""
-    return f"{'#' * min(max(len(section.heading), 2), 6)} {name} <{_link(section.link)}>\n\n{section.text}"
+    return section.markdown(level=2, link=_link(section.link))
 
 
 def _places(sections: Sequence[Section]) -> Iterator[tuple[int, Section]]:
