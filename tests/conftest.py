@@ -24,7 +24,7 @@ from tests import demo_site
 from tests.servers import Site, serve
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TOOLS = {"model", "go", "llmserver", "slow"}  # with CI=1 none of these may be skipped
+TOOLS = {"model", "go", "llmserver", "emacs", "slow"}  # with CI=1 none of these may be skipped
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,42 @@
+;;; ragmacs-srv-test.el --- What the tests of the Emacs package share  -*- lexical-binding: t; -*-
+
+;;; Code:
+
+(require 'ert)
+(require 'ragmacs-srv)
+
+(setq ragmacs-srv-command `(,@(split-string (or (getenv "TEST_RAGMACS") "ragmacs")) "serve" "--stdio"))
+
+(defconst ragmacs-srv-test-site (getenv "TEST_SITE")
+  "The origin of the site that the server of the tests may read.")
+
+(defmacro ragmacs-srv-test-wait (condition &optional seconds)
+  "Wait until CONDITION holds, SECONDS (20) at most, and return it."
+  `(let ((deadline (time-add nil (or ,seconds 20))) found)
+     (while (not (or (setq found ,condition) (time-less-p deadline nil)))
+       (accept-process-output nil 0.02))
+     (unless found (error "Not within the time: %S" ',condition))
+     found))
+
+(defun ragmacs-srv-test-call (method params &rest keys)
+  "Return (ok . RESULT) or (error . ERROR) of METHOD with PARAMS and KEYS."
+  (let (done)
+    (apply #'ragmacs-srv-request method params
+           :success (lambda (result) (push (cons 'ok result) done))
+           :failure (lambda (error) (push (cons 'error error) done))
+           keys)
+    (ragmacs-srv-test-wait done)
+    (accept-process-output nil 0.02)
+    (should (= (length done) 1))
+    (car done)))
+
+(defmacro ragmacs-srv-test-messages (&rest body)
+  "Run BODY and return what it said in the echo area, newest first."
+  `(let (said)
+     (cl-letf (((symbol-function 'message)
+                (lambda (format &rest args) (when format (push (apply #'format-message format args) said)))))
+       ,@body)
+     said))
+
+(provide 'ragmacs-srv-test)
+;;; ragmacs-srv-test.el ends here
