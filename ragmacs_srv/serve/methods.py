@@ -169,10 +169,17 @@ class Methods:
                     call.delta(piece.text + "\n")
         return shape
 
-    def fetch(self, call: Call, url: Url, allow: Allow = (), mirror: Mirror = ()) -> Shape:
+    def fetch(
+        self,
+        call: Call,
+        url: Url,
+        allow: Allow = (),
+        mirror: Mirror = (),
+        stored: Annotated[bool, "As it is indexed, without a request, when it is."] = False,
+    ) -> Shape:
         """One page; nothing is stored."""
         with self._request(call) as app:
-            page = app.read(url, allow=allow, mirror=mirror)
+            page = (app.indexed(url) if stored else None) or app.read(url, allow=allow, mirror=mirror)
         return page.at(url.partition("#")[2]).as_json()
 
     # The tools of a model

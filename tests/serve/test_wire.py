@@ -135,6 +135,18 @@ def test_a_page_is_summarized_and_fetched_in_parts(connect: Callable[[], Line]) 
     assert line.ask("fetch", url="handbook:sync-pool#nope")["error"]["code"] == -32602
 
 
+def test_an_indexed_page_is_read_without_a_request_when_asked_for_as_stored(
+    connect: Callable[[], Line], site: Any
+) -> None:
+    line = connect()
+    url = f"{site.origin}/doc/gc-guide"
+    line.ask("index/crawl", targets=[url], depth=0, allow=[site.origin])
+    before = list(site.asked)
+    page = line.ask("fetch", url=f"{url}#GOGC", stored=True)["result"]
+    assert ([each["anchor"] for each in page["sections"]], site.asked) == (["GOGC"], before)
+    assert line.ask("fetch", url=f"{site.origin}/doc/x", stored=True)["error"]["code"] == -32023
+
+
 def test_a_crawl_tells_its_progress_and_searches_see_it(connect: Callable[[], Line], site: Any) -> None:
     line = connect()
     params = {"targets": [f"{site.origin}/doc/gc-guide"], "name": "guide", "depth": 0, "allow": [site.origin]}
