@@ -29,6 +29,7 @@
 (require 'jsonrpc)
 (require 'map)
 (require 'subr-x)
+(require 'text-property-search)
 
 ;;;; Options
 
@@ -62,8 +63,6 @@ Work that reports how far it is may take longer."
 (cl-defstruct ragmacs-srv--request
   "A request under way: its functions, and the timer that gives it up."
   token method success failure on-delta on-progress timeout timer)
-
-(define-error 'ragmacs-srv-error "Ragmacs")
 
 (defun ragmacs-srv-connected-p ()
   "Return non-nil while the program of the server is running."
@@ -137,8 +136,9 @@ nothing."
     (ragmacs-srv--wind request)
     (condition-case err
         (ragmacs-srv--send request params)
-      (error (ragmacs-srv--finish token #'ragmacs-srv--request-failure
-                                  (list :code -1 :message (error-message-string err)))))
+      (error (accept-process-output nil 0.1) ; what the program said when it died
+             (ragmacs-srv--finish token #'ragmacs-srv--request-failure
+                                  (ragmacs-srv--error (list :code -1 :message (error-message-string err))))))
     token))
 
 (defun ragmacs-srv--send (request params)
@@ -261,6 +261,787 @@ Those that nothing knows are dropped."
   "Handle the notification METHOD with PARAMS; an error in that is only shown."
   (with-demoted-errors "ragmacs: %S"
     (apply #'ragmacs-srv-handle-notification method params)))
+
+;;;; Buffers that show what the server said
+
+(defface ragmacs-srv-title '((t :inherit bold :height 1.2))
+  "The question, or the title of a page.")
+
+(defface ragmacs-srv-heading '((t :inherit bold))
+  "The heading of a section.")
+
+(defface ragmacs-srv-citation '((t :inherit link))
+  "The number of a source, and its title.")
+
+(defface ragmacs-srv-quote '((t :inherit highlight))
+  "The passage of a page that an answer quotes.")
+
+(defvar-local ragmacs-srv--token nil
+  "The request that this buffer waits for; nil when it waits for none.")
+
+(defvar-local ragmacs-srv--again nil
+  "A function that asks again what this buffer shows.")
+
+(defvar-local ragmacs-srv--state ""
+  "The words in the header line.")
+
+(defvar ragmacs-srv-mode-map
+  (let ((map (make-sparse-keymap)))
+    (define-key map "n" #'ragmacs-srv-next)
+    (define-key map "p" #'ragmacs-srv-previous)
+    (define-key map "\t" #'ragmacs-srv-next)
+    (define-key map [backtab] #'ragmacs-srv-previous)
+    (define-key map "\r" #'ragmacs-srv-follow)
+    (define-key map "v" #'ragmacs-srv-show-source)
+    (define-key map "w" #'ragmacs-srv-copy-link)
+    (define-key map "a" #'ragmacs-srv-ask)
+    (define-key map "s" #'ragmacs-srv-search)
+    (define-key map [remap keyboard-quit] #'ragmacs-srv-quit)
+    map)
+  "Keys of `ragmacs-srv-mode'.")
+
+(define-derived-mode ragmacs-srv-mode special-mode "Ragmacs"
+  "Major mode of answers, summaries and pages.
+
+\\<ragmacs-srv-mode-map>\\[ragmacs-srv-next] and \\[ragmacs-srv-previous] go from source to source.  \\[ragmacs-srv-follow] opens one in EWW,
+with a prefix argument in the browser; \\[ragmacs-srv-show-source] shows it beside
+the answer, with the quoted passage highlighted; \\[ragmacs-srv-copy-link] copies a
+link to it for Org.  \\[revert-buffer] asks again, \\[ragmacs-srv-quit] stops asking.
+
+\\{ragmacs-srv-mode-map}"
+  (setq-local revert-buffer-function (lambda (&rest _) (ragmacs-srv--ask-again)))
+  (setq header-line-format '(" " (:eval ragmacs-srv--state)))
+  (setq truncate-lines nil)
+  (visual-line-mode))
+
+(define-button-type 'ragmacs-srv-citation
+  'face 'ragmacs-srv-citation
+  'follow-link t
+  'action (lambda (button) (ragmacs-srv-open (ragmacs-srv--link button) current-prefix-arg)))
+
+(defun ragmacs-srv--show (name title method params insert &optional ready)
+  "Show in the buffer NAME what the server gives for METHOD with PARAMS.
+TITLE stands above it.  Text that it sends ahead is shown as it comes; then
+INSERT, called with the result, writes all of it.  READY, if given, is called
+in the buffer at the end."
+  (with-current-buffer (get-buffer-create name)
+    (when ragmacs-srv--token
+      (ragmacs-srv-cancel-request ragmacs-srv--token))
+    (ragmacs-srv-mode)
+    (let ((inhibit-read-only t))
+      (erase-buffer)
+      (insert (propertize title 'face 'ragmacs-srv-title) "\n\n"))
+    (goto-char (point-min))
+    (setq ragmacs-srv--again (lambda () (ragmacs-srv--show name title method params insert ready)))
+    (ragmacs-srv--start (current-buffer) method params insert (or ready #'ignore))
+    (display-buffer (current-buffer))))
+
+(defun ragmacs-srv--start (buffer method params insert ready)
+  "Have what METHOD with PARAMS gives written at the end of BUFFER.
+INSERT and READY are those of `ragmacs-srv--show'."
+  (let ((start (point-max)) token)
+    (setq ragmacs-srv--state "waiting; C-g cancels")
+    (cl-flet ((write (state function)
+                (when (buffer-live-p buffer)
+                  (with-current-buffer buffer
+                    (setq ragmacs-srv--state state
+                          ragmacs-srv--token nil)
+                    (ragmacs-srv--rewrite start function)
+                    (funcall ready)))))
+      (setq token
+            (ragmacs-srv-request
+             method params
+             :on-delta (lambda (text) (ragmacs-srv--append buffer text))
+             :on-progress (lambda (progress) (ragmacs-srv--tell-state buffer progress))
+             :success (lambda (result) (write (ragmacs-srv--judged result) (lambda () (funcall insert result))))
+             :failure (lambda (error)
+                        (ragmacs-srv-show-error error)
+                        (write "failed; g asks again"
+                               (lambda () (insert (ragmacs-srv-error-text error) "\n"))))))
+      (when (gethash token ragmacs-srv--requests) ; it may have failed at once
+        (setq ragmacs-srv--token token)))))
+
+(defun ragmacs-srv--append (buffer text)
+  "Write TEXT at the end of BUFFER; point there stays where the reader put it."
+  (when (buffer-live-p buffer)
+    (with-current-buffer buffer
+      (save-excursion
+        (goto-char (point-max))
+        (let ((inhibit-read-only t))
+          (insert text))))))
+
+(defun ragmacs-srv--tell-state (buffer progress)
+  "Say in the header line of BUFFER how far the PROGRESS is."
+  (when (buffer-live-p buffer)
+    (with-current-buffer buffer
+      (setq ragmacs-srv--state (concat (ragmacs-srv--progress-text progress) "; C-g cancels"))
+      (force-mode-line-update))))
+
+(defun ragmacs-srv--rewrite (start function)
+  "Replace what is behind START by the work of FUNCTION.
+Point stays where it is, also in windows."
+  (let ((places (mapcar (lambda (window) (cons window (window-point window)))
+                        (get-buffer-window-list nil nil t)))
+        (here (point))
+        (inhibit-read-only t))
+    (delete-region start (point-max))
+    (goto-char (point-max))
+    (funcall function)
+    (goto-char (min here (point-max)))
+    (pcase-dolist (`(,window . ,place) places)
+      (set-window-point window (min place (point-max))))))
+
+(defun ragmacs-srv--ask-again ()
+  "Ask the server again for what is in this buffer."
+  (unless ragmacs-srv--again
+    (user-error "Nothing was asked for this buffer"))
+  (funcall ragmacs-srv--again))
+
+(defun ragmacs-srv--judged (result)
+  "Return a few words about RESULT for the header line."
+  (pcase-let (((map :mode :confidence :abstained :model :notes :words) result))
+    (string-join
+     (delq nil (list (if (eq abstained t) "nothing indexed answers this"
+                       (and (numberp confidence) (format "confidence %.2f" confidence)))
+                     mode
+                     (and words (format "%d words" words))
+                     (and (not (member model '(nil ""))) (concat "written by " model))
+                     (and (> (length notes) 0) (string-join notes "; "))))
+     ", ")))
+
+;;;; Sources
+
+(defun ragmacs-srv--source (&optional place)
+  "Return the source that the button at PLACE stands for, or nil."
+  (get-text-property (or place (point)) 'ragmacs-srv-source))
+
+(defun ragmacs-srv--nearest-source ()
+  "Return the source at point, or the first one behind it.
+Signal a `user-error' when there is none."
+  (or (ragmacs-srv--source)
+      (when-let ((place (next-single-property-change (point) 'ragmacs-srv-source)))
+        (ragmacs-srv--source place))
+      (user-error "There is no source here")))
+
+(defun ragmacs-srv--link (button)
+  "Return the link of the source that BUTTON stands for."
+  (plist-get (ragmacs-srv--source (button-start button)) :link))
+
+(defun ragmacs-srv--make-button (start end source)
+  "Have the text from START to END stand for SOURCE, a plist with a `:link'."
+  (make-text-button start end
+                    'type 'ragmacs-srv-citation
+                    'help-echo (plist-get source :link)
+                    'ragmacs-srv-source source))
+
+(defun ragmacs-srv--insert-button (text source)
+  "Insert TEXT as a button for SOURCE."
+  (let ((start (point)))
+    (insert text)
+    (ragmacs-srv--make-button start (point) source)))
+
+(defun ragmacs-srv-source-name (source)
+  "Return title and heading of SOURCE, a citation or a result, as one line."
+  (let* ((title (or (plist-get source :title) ""))
+         (path (append (plist-get source :heading) nil))
+         (heading (or (car (last path)) title)))
+    (replace-regexp-in-string "[ \t\n]+" " "
+                              (cond ((equal heading title) title)
+                                    ((string-empty-p title) heading)
+                                    (t (format "%s, %s" title heading))))))
+
+(defun ragmacs-srv-next (&optional back)
+  "Go to the next source, or BACK to the one before.
+A source that is shown beside the answer is replaced by the new one."
+  (interactive)
+  (unless (next-button (point-min) t)
+    (user-error "There are no sources here"))
+  (forward-button (if back -1 1) t)
+  (when (ragmacs-srv--beside)
+    (ragmacs-srv-show-source)))
+
+(defun ragmacs-srv-previous ()
+  "Go to the source before."
+  (interactive)
+  (ragmacs-srv-next t))
+
+(defun ragmacs-srv-follow (&optional external)
+  "Open the source at point in EWW, or, if EXTERNAL, in the browser."
+  (interactive "P")
+  (ragmacs-srv-open (plist-get (ragmacs-srv--nearest-source) :link) external))
+
+(defun ragmacs-srv-open (link &optional external)
+  "Open LINK at its heading in EWW, or, if EXTERNAL, in the browser.
+What has no address on the web, as the handbook, is shown as it is stored."
+  (cond ((not (string-match-p "\\`https?:" link)) (ragmacs-srv-read link))
+        (external (browse-url link))
+        (t (eww link))))
+
+(defun ragmacs-srv-copy-link ()
+  "Copy a link to the source at point for Org."
+  (interactive)
+  (let* ((source (ragmacs-srv--nearest-source))
+         (link (ragmacs-srv-org-link (plist-get source :link) (ragmacs-srv-source-name source))))
+    (kill-new link)
+    (message "Copied %s" link)))
+
+;;;; Pages as they are stored
+
+(defconst ragmacs-srv--beside "*ragmacs source*"
+  "The buffer for a source beside an answer.")
+
+(defun ragmacs-srv--beside ()
+  "Return the window of a source beside an answer, or nil."
+  (get-buffer-window ragmacs-srv--beside))
+
+(defun ragmacs-srv-show-source ()
+  "Show the source at point beside the answer, its quote highlighted."
+  (interactive)
+  (pcase-let (((map :link :quote) (ragmacs-srv--nearest-source)))
+    (ragmacs-srv--page link ragmacs-srv--beside
+                       (lambda (buffer)
+                         (ragmacs-srv--go-to buffer link quote)
+                         (display-buffer buffer '(nil (inhibit-same-window . t)))))))
+
+;;;###autoload
+(defun ragmacs-srv-read (link &optional quote)
+  "Show the page at LINK as it is stored, at its heading, with QUOTE highlighted.
+No request is made for an indexed page."
+  (interactive (list (ragmacs-srv--read-address "Read page: ")))
+  (ragmacs-srv--page link nil
+                     (lambda (buffer)
+                       (pop-to-buffer buffer)
+                       (ragmacs-srv--go-to buffer link quote))))
+
+(defun ragmacs-srv--page (link name ready)
+  "Put the page of LINK into the buffer NAME, and call READY with the buffer.
+Without NAME, the buffer is named by the title of the page."
+  (let ((url (car (split-string link "#"))))
+    (ragmacs-srv-request
+     :fetch (list :url url :stored t)
+     :success (lambda (page)
+                (funcall ready (ragmacs-srv--page-buffer
+                                (or name (format "*ragmacs: %s*" (plist-get page :title)))
+                                page))))))
+
+(defun ragmacs-srv--page-buffer (name page)
+  "Write PAGE, as the server gives it, into the buffer NAME, and return that."
+  (with-current-buffer (get-buffer-create name)
+    (unless (derived-mode-p 'ragmacs-srv-mode)
+      (ragmacs-srv-mode))
+    (let ((inhibit-read-only t))
+      (erase-buffer)
+      (remove-overlays)
+      (insert (propertize (plist-get page :title) 'face 'ragmacs-srv-title) "\n"
+              "<" (plist-get page :url) ">\n")
+      (seq-do (lambda (section) (ragmacs-srv--insert-section section (plist-get page :title)))
+              (plist-get page :sections)))
+    (setq ragmacs-srv--state (plist-get page :url))
+    (goto-char (point-min))
+    (current-buffer)))
+
+(defun ragmacs-srv--insert-section (section title)
+  "Insert SECTION of the page TITLE, its heading as a button."
+  (let ((path (append (plist-get section :heading) nil)))
+    (insert "\n")
+    (when path
+      (insert (make-string (length path) ?#) " ")
+      (ragmacs-srv--insert-button (car (last path)) (append section (list :title title)))
+      (insert "\n\n"))
+    (insert (plist-get section :text) "\n")))
+
+(defun ragmacs-srv--go-to (buffer link quote)
+  "In BUFFER, go to the section at LINK, and highlight QUOTE in it."
+  (with-current-buffer buffer
+    (goto-char (point-min))
+    (when-let ((heading (text-property-search-forward
+                         'ragmacs-srv-source link
+                         (lambda (link source) (equal link (plist-get source :link))))))
+      (goto-char (prop-match-beginning heading)))
+    (remove-overlays (point-min) (point-max) 'face 'ragmacs-srv-quote)
+    (when (and quote (ragmacs-srv--search quote))
+      (overlay-put (make-overlay (match-beginning 0) (match-end 0)) 'face 'ragmacs-srv-quote)
+      (goto-char (match-beginning 0)))
+    (when-let ((window (get-buffer-window buffer)))
+      (set-window-point window (point)))))
+
+(defun ragmacs-srv--search (quote)
+  "Find QUOTE behind point, however its lines are broken.
+The match data tell where it is."
+  (save-excursion
+    (re-search-forward (mapconcat #'regexp-quote (split-string quote) "[ \t\n]+") nil t)))
+
+;;;; Asking
+
+(defun ragmacs-srv--at-point ()
+  "Return the region as one line, or the symbol at point, or nil."
+  (if (use-region-p)
+      (string-join (split-string (buffer-substring-no-properties (region-beginning) (region-end))) " ")
+    (thing-at-point 'symbol t)))
+
+(defun ragmacs-srv--read-words (prompt)
+  "Read a question with PROMPT; what is at point is the default."
+  (let ((words (string-trim (read-string (format-prompt prompt (ragmacs-srv--at-point))
+                                         nil 'ragmacs-srv-history (ragmacs-srv--at-point)))))
+    (if (string-empty-p words) (user-error "Ask something") words)))
+
+(defvar ragmacs-srv-history nil
+  "What was asked and searched for.")
+
+;;;###autoload
+(defun ragmacs-srv-ask (question &optional insert)
+  "Answer QUESTION from what is indexed, in the buffer *ragmacs*.
+With a prefix argument, INSERT the answer here: as Org where the buffer is Org."
+  (interactive (list (ragmacs-srv--read-words "Ask") current-prefix-arg))
+  (if insert
+      (ragmacs-srv--insert-here :ask (list :question question) #'ragmacs-srv--answer-text)
+    (ragmacs-srv--show "*ragmacs*" question :ask (list :question question)
+                       #'ragmacs-srv--insert-answer)))
+
+(defun ragmacs-srv--insert-answer (answer)
+  "Insert ANSWER, its citations as buttons, and its sources with their quotes."
+  (pcase-let (((map :answer :citations) answer)
+              (start (point)))
+    (insert (string-trim-right answer) "\n")
+    (ragmacs-srv--buttonize start citations)
+    (when (> (length citations) 0)
+      (insert "\n" (propertize "Sources" 'face 'ragmacs-srv-heading) "\n\n")
+      (seq-do #'ragmacs-srv--insert-citation citations))))
+
+(defun ragmacs-srv--buttonize (start citations)
+  "Make each [n] behind START that is one of CITATIONS a button."
+  (save-excursion
+    (goto-char start)
+    (while (re-search-forward "\\(?:^\\|[^[:alnum:]_]\\)\\(\\[\\([0-9]+\\)\\]\\)" nil t)
+      (when-let ((citation (seq-find (lambda (each)
+                                       (= (plist-get each :n) (string-to-number (match-string 2))))
+                                     citations)))
+        (ragmacs-srv--make-button (match-beginning 1) (match-end 1) citation))
+      (goto-char (match-end 1)))))
+
+(defun ragmacs-srv--insert-citation (citation)
+  "Insert CITATION as a line with a button, its link, and its quote."
+  (pcase-let (((map :n :link :quote :fetched_from) citation))
+    (ragmacs-srv--insert-button (format "[%d] %s" n (ragmacs-srv-source-name citation)) citation)
+    (insert "\n    <" link ">" (if fetched_from (format " fetched from %s" fetched_from) "") "\n"
+            (propertize (replace-regexp-in-string "^" "    " (string-trim-right quote)) 'face 'shadow)
+            "\n")))
+
+;;;###autoload
+(defun ragmacs-srv-search (query &optional eww)
+  "Choose among the sections that match QUERY, and show one as it is stored.
+With a prefix argument, open it in EWW."
+  (interactive (list (ragmacs-srv--read-words "Search") current-prefix-arg))
+  (let* ((found (append (plist-get (ragmacs-srv-request-and-wait :search (list :query query)) :results) nil))
+         (link (if found
+                   (ragmacs-srv--choose query found)
+                 (user-error "Nothing indexed matches %S" query))))
+    (if eww
+        (ragmacs-srv-open link)
+      (ragmacs-srv-read link (plist-get (ragmacs-srv--result link found) :text)))))
+
+(defun ragmacs-srv--result (link results)
+  "Return the one of RESULTS that is at LINK."
+  (seq-find (lambda (each) (equal link (plist-get each :link))) results))
+
+(defun ragmacs-srv--choose (query results)
+  "Let the user choose one of RESULTS, found for QUERY, and return its link."
+  (completing-read (format "Sections for %S: " query)
+                   (ragmacs-srv--table results)
+                   nil t nil nil (plist-get (car results) :link)))
+
+(defun ragmacs-srv--table (results)
+  "Return a completion table of the links of RESULTS, annotated, best first."
+  (let ((links (mapcar (lambda (each) (plist-get each :link)) results)))
+    (lambda (string predicate action)
+      (if (eq action 'metadata)
+          `(metadata (category . url)   ; embark knows what to do with one
+                     (display-sort-function . identity)
+                     (cycle-sort-function . identity)
+                     (annotation-function . ,(apply-partially #'ragmacs-srv--annotation results)))
+        (complete-with-action action links string predicate)))))
+
+(defun ragmacs-srv--annotation (results link)
+  "Return the heading and the first words of the one of RESULTS that is at LINK."
+  (let ((result (ragmacs-srv--result link results)))
+    (propertize (format "  %s: %s" (ragmacs-srv-source-name result)
+                        (truncate-string-to-width
+                         (string-join (split-string (plist-get result :text)) " ") 60 nil nil t))
+                'face 'completions-annotations)))
+
+;;;; Inserting
+
+(defun ragmacs-srv--insert-here (method params text)
+  "Insert at point the result of METHOD with PARAMS as TEXT writes it.
+TEXT is called with the result, and whether the buffer is one of Org.  Point
+may move on meanwhile."
+  (barf-if-buffer-read-only)
+  (let ((place (point-marker)))
+    (message "ragmacs: asked")
+    (ragmacs-srv-request
+     method params
+     :success (lambda (result)
+                (cond ((eq (plist-get result :error) t) ; a tool's failure is a result
+                       (message "ragmacs: %s" (plist-get result :text)))
+                      ((buffer-live-p (marker-buffer place))
+                       (ragmacs-srv--insert-at place (lambda (org) (funcall text result org)))
+                       (message "ragmacs: inserted")))))))
+
+(defun ragmacs-srv--insert-at (place text)
+  "Insert at PLACE, a marker, the result of TEXT, called with whether Org is there."
+  (with-current-buffer (marker-buffer place)
+    (save-excursion
+      (goto-char place)
+      (insert (funcall text (derived-mode-p 'org-mode))))
+    (set-marker place nil)))
+
+(defun ragmacs-srv--answer-text (answer org)
+  "Return ANSWER with its sources as text, in ORG or Markdown."
+  (pcase-let (((map :answer :citations) answer))
+    (concat (ragmacs-srv--text answer org) "\n\n"
+            (mapconcat (lambda (each)
+                         (format "[%d] %s %s\n" (plist-get each :n) (ragmacs-srv-source-name each)
+                                 (ragmacs-srv--angle (plist-get each :link) org)))
+                       citations ""))))
+
+(defun ragmacs-srv--text (markdown org)
+  "Return MARKDOWN as it is, or translated if ORG."
+  (if org (ragmacs-srv-org-from-markdown markdown) markdown))
+
+(defun ragmacs-srv--angle (link org)
+  "Return LINK as Markdown and Org both know it.
+In ORG, what only we can open is a link of ours."
+  (if (and org (not (string-match-p "\\`https?:" link)))
+      (ragmacs-srv-org-link link)
+    (format "<%s>" link)))
+
+;;;; Summaries
+
+(declare-function eww-current-url "eww" ())
+(declare-function elfeed-entry-link "ext:elfeed-db" (entry))
+(declare-function elfeed-search-selected "ext:elfeed-search" (&optional ignore-region))
+(defvar elfeed-show-entry)
+
+(defun ragmacs-srv--address-here ()
+  "Return the address at point, or that of this buffer, or nil."
+  (cond ((use-region-p) (car (ragmacs-srv--addresses (region-beginning) (region-end))))
+        ((thing-at-point 'url t))
+        ((get-text-property (point) 'shr-url))
+        ((derived-mode-p 'eww-mode) (eww-current-url))
+        ((derived-mode-p 'elfeed-show-mode) (elfeed-entry-link elfeed-show-entry))
+        ((derived-mode-p 'elfeed-search-mode) (car (ragmacs-srv--elfeed-links)))
+        ((derived-mode-p 'ragmacs-srv-mode) (plist-get (ragmacs-srv--source) :link))))
+
+(defun ragmacs-srv--elfeed-links ()
+  "Return the addresses of the entries that are selected in elfeed."
+  (mapcar #'elfeed-entry-link (ensure-list (elfeed-search-selected))))
+
+(defun ragmacs-srv--addresses (start end)
+  "Return the addresses on the web between START and END."
+  (let (found)
+    (save-excursion
+      (goto-char start)
+      (while (re-search-forward "https?://[^][ \t\n<>\"]+" end t)
+        (push (string-trim-right (match-string-no-properties 0) "[.,;:!?)]+") found)))
+    (nreverse found)))
+
+(defun ragmacs-srv--read-address (prompt)
+  "Read an address with PROMPT; the one that point is at is the default."
+  (let* ((here (ragmacs-srv--address-here))
+         (url (string-trim (read-string (format-prompt (string-trim-right prompt ": ") here) nil nil here))))
+    (if (string-empty-p url) (user-error "Give an address") url)))
+
+;;;###autoload
+(defun ragmacs-srv-summarize-url (url &optional insert)
+  "Summarize the page at URL; with #anchor, that section.
+With a prefix argument, INSERT the summary here: as Org where the buffer is Org."
+  (interactive (list (ragmacs-srv--read-address "Summarize") current-prefix-arg))
+  (if insert
+      (ragmacs-srv--insert-here :summarize (list :url url) #'ragmacs-srv--summary-text)
+    (ragmacs-srv--show "*ragmacs summary*" url :summarize (list :url url)
+                       #'ragmacs-srv--insert-summary)))
+
+(defun ragmacs-srv--insert-summary (summary)
+  "Insert SUMMARY, each point with a button for its section."
+  (pcase-let (((map :title :url :points) summary))
+    (ragmacs-srv--insert-button title (list :title title :link url))
+    (insert "\n<" url ">\n\n")
+    (seq-doseq (point points)
+      (pcase-let (((map :text :link) point))
+        (insert "- " (string-trim-right text) " ")
+        (ragmacs-srv--insert-button (ragmacs-srv--anchor-name link) (list :title title :link link :quote text))
+        (insert "\n")))))
+
+(defun ragmacs-srv--anchor-name (link)
+  "Return the anchor of LINK as a short name for a button."
+  (format "[%s]" (or (cadr (split-string link "#")) "page")))
+
+(defun ragmacs-srv--summary-text (summary org)
+  "Return SUMMARY as text, in ORG or in Markdown."
+  (pcase-let (((map :title :url :points) summary))
+    (concat (if org
+                (ragmacs-srv-org-heading title (list :url url))
+              (format "## %s\n\n<%s>\n\n" title url))
+            (mapconcat (lambda (point)
+                         (format "- %s %s\n" (string-trim-right (ragmacs-srv--text (plist-get point :text) org))
+                                 (ragmacs-srv--angle (plist-get point :link) org)))
+                       points ""))))
+
+;;;###autoload
+(defun ragmacs-srv-summarize-list (list)
+  "Summarize each page of LIST, the text of a reading list, into a report in Org.
+LIST is the region, or what is selected in elfeed, or else a file: addresses,
+one a line, or whatever else `ragmacs batch' reads."
+  (interactive (list (ragmacs-srv--read-list)))
+  (ragmacs-srv--show "*ragmacs reading list*" "Reading list" :batch (list :list list :format "org")
+                     #'ragmacs-srv--insert-report #'ragmacs-srv-org-report-mode))
+
+(defun ragmacs-srv--read-list ()
+  "Return the text of the reading list that is meant."
+  (cond ((use-region-p) (buffer-substring-no-properties (region-beginning) (region-end)))
+        ((derived-mode-p 'elfeed-search-mode) (string-join (ragmacs-srv--elfeed-links) "\n"))
+        (t (with-temp-buffer
+             (insert-file-contents (read-file-name "Reading list: " nil nil t))
+             (buffer-string)))))
+
+(defun ragmacs-srv--insert-report (result)
+  "Insert the report in RESULT."
+  (insert (or (plist-get result :report) "") "\n"))
+
+(defvar gptel-context)
+
+;;;###autoload
+(defun ragmacs-srv-add-page-to-context (url)
+  "Have gptel send the page at URL along with what it is asked."
+  (interactive (list (ragmacs-srv--read-address "Add to gptel's context")))
+  (unless (require 'gptel-request nil t)
+    (user-error "Gptel is not installed"))
+  (ragmacs-srv--page url nil
+                     (lambda (buffer)
+                       (cl-pushnew buffer gptel-context)
+                       (message "%s is in gptel's context" (buffer-name buffer)))))
+
+;;;; Go
+
+(defun ragmacs-srv--go-type ()
+  "Read a package and a type, those at point the default; return (PACKAGE TYPE)."
+  (let* ((go (derived-mode-p 'go-mode 'go-ts-mode))
+         (here (and go (or (ragmacs-srv--go-declared) (thing-at-point 'symbol t))))
+         (folder (and go buffer-file-name (file-name-directory buffer-file-name))))
+    (list (read-string (format-prompt "Package" folder) nil nil folder)
+          (read-string (format-prompt "Type" here) nil nil here))))
+
+(defun ragmacs-srv--go-declared ()
+  "Return the name of the type whose declaration point is in, or nil."
+  (save-excursion
+    (end-of-line)
+    (let ((here (point)))
+      (when (re-search-backward "^type[ \t]+\\([[:alnum:]_]+\\)" nil t)
+        (let ((name (match-string-no-properties 1)))
+          (goto-char (line-end-position))
+          (when (eq (char-before) ?{)
+            (goto-char (or (ignore-errors (scan-lists (1- (point)) 1 0)) (point-max))))
+          (and (<= here (line-end-position)) name))))))
+
+;;;###autoload
+(defun ragmacs-srv-struct-layout (package type)
+  "Show how the fields of the Go TYPE of PACKAGE lie in memory."
+  (interactive (ragmacs-srv--go-type))
+  (ragmacs-srv--show "*ragmacs layout*" (format "%s.%s" package type)
+                     :tools/call (ragmacs-srv--go-call "struct_layout" package type)
+                     #'ragmacs-srv--insert-layout))
+
+(defun ragmacs-srv--go-call (tool package type)
+  "Return the parameters that call TOOL for TYPE of PACKAGE."
+  (list :name tool :arguments (list :package package :type type)))
+
+(defun ragmacs-srv--insert-layout (result)
+  "Insert the drawing in RESULT where this Emacs can show one, else its text."
+  (let ((svg (plist-get (plist-get result :data) :svg)))
+    (when (and (stringp svg) (display-images-p) (image-type-available-p 'svg))
+      (insert-image (create-image svg 'svg t) "[layout]")
+      (insert "\n\n"))
+    (insert (plist-get result :text) "\n")))
+
+;;;###autoload
+(defun ragmacs-srv-go-fill-type (package type)
+  "Insert below point a function that fills the Go TYPE of PACKAGE."
+  (interactive (ragmacs-srv--go-type))
+  (ragmacs-srv--insert-here :tools/call (ragmacs-srv--go-call "go_fill_type" package type)
+                            #'ragmacs-srv--tool-text))
+
+(defun ragmacs-srv--tool-text (result _org)
+  "Return the text of RESULT, that of a tool."
+  (plist-get result :text))
+
+;;;; Indexing
+
+(defvar ragmacs-srv--jobs nil
+  "Tokens of the indexing under way, each with its words for the mode line.")
+
+(defvar ragmacs-srv--mode-line '(:eval (ragmacs-srv--jobs-text))
+  "The construct of the mode line while something is indexed.")
+(put 'ragmacs-srv--mode-line 'risky-local-variable t)
+
+(defun ragmacs-srv--jobs-text ()
+  "Return the words for the mode line while something is indexed."
+  (mapconcat (lambda (job) (concat " [" (cdr job) "]")) ragmacs-srv--jobs ""))
+
+(defun ragmacs-srv--progress-text (progress)
+  "Return PROGRESS as a few words."
+  (pcase-let (((map :job :done :total :eta_s) progress))
+    (concat job " " (number-to-string (or done 0))
+            (if total (format "/%d" total) "")
+            (if (numberp eta_s) (format ", %d s left" (ceiling eta_s)) ""))))
+
+;;;###autoload
+(defun ragmacs-srv-index-build (targets)
+  "Read TARGETS, collections or addresses, and make them searchable.
+The mode line says how far that is; `ragmacs-srv-cancel' stops it, and what
+was read until then is kept."
+  (interactive (list (completing-read-multiple "Collections or addresses: " (ragmacs-srv--collections))))
+  (let (token)
+    (setq token
+          (ragmacs-srv-request
+           :index/crawl (list :targets (vconcat targets))
+           :timeout 600                 ; between two reports
+           :on-progress (lambda (progress)
+                          (ragmacs-srv--job token (ragmacs-srv--progress-text progress)))
+           :success (lambda (result)
+                      (ragmacs-srv--job token nil)
+                      (message "ragmacs: %s" (ragmacs-srv--crawled result)))
+           :failure (lambda (error)
+                      (ragmacs-srv--job token nil)
+                      (ragmacs-srv-show-error error))))
+    (when (gethash token ragmacs-srv--requests)
+      (ragmacs-srv--job token (string-join targets " ")))
+    token))
+
+(defun ragmacs-srv--job (token text)
+  "Have the mode line say TEXT about the indexing TOKEN; nil: that is over."
+  (setf (alist-get token ragmacs-srv--jobs nil t #'equal) text)
+  (setq global-mode-string (if ragmacs-srv--jobs
+                               (append (remq 'ragmacs-srv--mode-line (ensure-list (or global-mode-string '(""))))
+                                       '(ragmacs-srv--mode-line))
+                             (remq 'ragmacs-srv--mode-line global-mode-string)))
+  (force-mode-line-update t))
+
+(defun ragmacs-srv--crawled (result)
+  "Return what the crawls in RESULT did, as a line."
+  (mapconcat (lambda (crawl)
+               (pcase-let (((map :collection :outcomes :failed) crawl))
+                 (concat collection ": "
+                         (string-join (cl-loop for (outcome count) on outcomes by #'cddr
+                                               collect (format "%d %s" count (substring (symbol-name outcome) 1)))
+                                      ", ")
+                         (if (> (length failed) 0)
+                             (format " (%s: %s)" (plist-get (aref failed 0) :url) (plist-get (aref failed 0) :reason))
+                           ""))))
+             (plist-get result :crawls) "; "))
+
+(defun ragmacs-srv--collections ()
+  "Return the names of the collections that the server knows."
+  (let ((result (ragmacs-srv-request-and-wait :tools/call '(:name "list_collections" :arguments nil))))
+    (mapcar (lambda (each) (plist-get each :name))
+            (plist-get (plist-get result :data) :collections))))
+
+;;;; Stopping, and the server itself
+
+;;;###autoload
+(defun ragmacs-srv-cancel (token)
+  "Stop the request TOKEN: that of this buffer, or else one that is chosen."
+  (interactive (list (or ragmacs-srv--token (ragmacs-srv--choose-request))))
+  (ragmacs-srv-cancel-request token))
+
+(defun ragmacs-srv--choose-request ()
+  "Return the token of the one request under way, or of the one that is chosen."
+  (let ((names (map-apply (lambda (token request)
+                            (cons (format "%s %s" (substring (symbol-name (ragmacs-srv--request-method request)) 1)
+                                          token)
+                                  token))
+                          ragmacs-srv--requests)))
+    (pcase names
+      ('nil (user-error "Nothing is under way"))
+      (`((,_ . ,token)) token)
+      (_ (cdr (assoc (completing-read "Stop: " names nil t) names))))))
+
+(defun ragmacs-srv-quit ()
+  "Stop what this buffer waits for, and quit."
+  (interactive)
+  (when ragmacs-srv--token
+    (ragmacs-srv-cancel-request ragmacs-srv--token))
+  (keyboard-quit))
+
+;;;###autoload
+(defun ragmacs-srv-status ()
+  "Say what the server is, and what is indexed."
+  (interactive)
+  (ragmacs-srv-request :server/status nil
+                       :success (lambda (status) (message "%s" (ragmacs-srv--status-text status)))))
+
+(defun ragmacs-srv--status-text (status)
+  "Return STATUS, as the server gives it, as a line."
+  (pcase-let* (((map :server :index) status)
+               ((map :version :pid :uptime_s :rss_anon_mb) server)
+               ((map :collections :pages :chunks) index))
+    (format "ragmacs %s, pid %d, up for %s%s; %s" version pid (format-seconds "%H %M %z%S" uptime_s)
+            (if rss_anon_mb (format ", %d MB" rss_anon_mb) "")
+            (if (and pages (> pages 0))
+                (format "indexed: %s; %d pages, %d chunks"
+                        (string-join (cl-loop for (name count) on collections by #'cddr
+                                              collect (format "%s (%s)" (substring (symbol-name name) 1) count))
+                                     ", ")
+                        pages chunks)
+              "nothing is indexed yet: questions are answered from the handbook"))))
+
+;;;###autoload
+(defun ragmacs-srv-restart ()
+  "End the server, for all its clients, and start it again."
+  (interactive)
+  (cl-flet ((start (&rest _)
+              (ragmacs-srv-disconnect)
+              (ragmacs-srv-status)))
+    (if (ragmacs-srv-connected-p)
+        (ragmacs-srv-request :server/stop nil :timeout 5 :success #'start :failure #'start)
+      (start))))
+
+;;;###autoload
+(defun ragmacs-srv-log ()
+  "Show what the program that speaks for the server has complained about."
+  (interactive)
+  (let ((buffer (and ragmacs-srv--connection (jsonrpc-stderr-buffer ragmacs-srv--connection))))
+    (unless (buffer-live-p buffer)
+      (user-error "The server was not started from this Emacs yet"))
+    (pop-to-buffer buffer)))
+
+;;;; Keys
+
+(autoload 'ragmacs-srv-menu "ragmacs-srv-menu" nil t)
+(autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
+(autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
+(autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
+(autoload 'ragmacs-srv-org-report-mode "ragmacs-srv-org" nil t)
+
+;;;###autoload (autoload 'ragmacs-srv-command-map "ragmacs-srv" nil nil 'keymap)
+(defvar ragmacs-srv-command-map
+  (let ((map (make-sparse-keymap)))
+    (define-key map "a" #'ragmacs-srv-ask)
+    (define-key map "s" #'ragmacs-srv-search)
+    (define-key map "u" #'ragmacs-srv-summarize-url)
+    (define-key map "l" #'ragmacs-srv-summarize-list)
+    (define-key map "v" #'ragmacs-srv-read)
+    (define-key map "c" #'ragmacs-srv-add-page-to-context)
+    (define-key map "t" #'ragmacs-srv-struct-layout)
+    (define-key map "f" #'ragmacs-srv-go-fill-type)
+    (define-key map "i" #'ragmacs-srv-index-build)
+    (define-key map "k" #'ragmacs-srv-cancel)
+    (define-key map "?" #'ragmacs-srv-status)
+    (define-key map "r" #'ragmacs-srv-restart)
+    (define-key map "L" #'ragmacs-srv-log)
+    (define-key map "m" #'ragmacs-srv-menu)
+    map)
+  "Keys of all commands; bind it where you like.")
+(fset 'ragmacs-srv-command-map ragmacs-srv-command-map)
 
 (provide 'ragmacs-srv)
 ;;; ragmacs-srv.el ends here

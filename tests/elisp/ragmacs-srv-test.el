@@ -30,6 +30,12 @@
     (should (= (length done) 1))
     (car done)))
 
+(defun ragmacs-srv-test-idle ()
+  "Return non-nil when the server works on no answer."
+  (let* ((status (jsonrpc-request (ragmacs-srv-connection) :server/status nil))
+         (queue (plist-get (plist-get (plist-get status :server) :queue) :answer)))
+    (equal 0 (plist-get queue :running))))
+
 (defmacro ragmacs-srv-test-messages (&rest body)
   "Run BODY and return what it said in the echo area, newest first."
   `(let (said)

@@ -37,8 +37,11 @@ mirror = ["https://go.dev={site}"]
 Emacs = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def routes(visit: Visit) -> Answer:
-    """The demo site, and what cannot be read."""
+def routes(visit: Visit) -> Answer | None:
+    """The demo site, and what cannot be read, or not soon."""
+    if visit.path.startswith("/slow"):
+        visit.hang()
+        return None
     if visit.path == "/missing":
         return Answer(b"no such page", 404)
     if visit.path == "/broken.pdf":
@@ -53,7 +56,8 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     with serve(routes) as site:
         (home / "config.toml").write_text(CONFIG.format(site=site.origin))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAGMACS_", "EMACS"))}
-        made = {**kept, "RAGMACS_HOME": str(home), "HOME": str(home), "TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin}
+        test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "RAGMACS_DEBUG": "1"}
+        made = {**kept, **test, "RAGMACS_HOME": str(home), "HOME": str(home)}
         crawl = ["crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--name", "guide"]
         subprocess.run([*RAGMACS.split(), *crawl], env=made, check=True, capture_output=True, timeout=60)
         yield made
@@ -64,7 +68,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def emacs(environ: dict[str, str]) -> Emacs:
     """Run an Emacs that finds our files and the packages they work with: emacs("-l", FILE, …)."""
     make = ["make", "--silent", "--no-print-directory", "-C", str(ELISP)]
-    subprocess.run([*make, "deps"], check=True, timeout=300)
+    subprocess.run([*make, "compile"], check=True, timeout=300)
     found = subprocess.run([*make, "load-path"], check=True, capture_output=True, text=True, timeout=60)
 
     def run(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:
