@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import chunk, handbook
@@ -28,6 +25,9 @@ from .search.store import Receipt, Store, passage_hash
 from .search.tokens import COMPACT, DIM, SAMPLE, Projection, train
 
 if TYPE_CHECKING:  # a search reads no page: httpx and what comes with it take 0.1 CPU-seconds
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .ingest.fetch import Fetcher
     from .ingest.worker import Extractor
 
@@ -473,7 +473,7 @@ def _tokens(
 ) -> Iterator[NDArray[np.int8]]:
     """What `store.tokens` gives; nothing for a passage that is not KNOWN."""
     for passage in passages:
-        yield from store.tokens(projection, [passage]) if passage in known else [np.empty((0, projection.dim), np.int8)]
+        yield from store.tokens(projection, [passage]) if passage in known else [projection.nothing]
 
 
 class Growth:

@@ -170,3 +170,14 @@ def test_a_search_does_not_load(module: str, searched: set[str]) -> None:
 def test_starting_up_does_not_load(module: str, started: set[str]) -> None:
     assert "ragmacs_srv.cli" in started
     assert module not in started
+
+
+@pytest.mark.slow
+def test_numpy_multiplies_in_the_thread_that_asks() -> None:
+    """Which holds only if nothing loads it before `search` has said so."""
+    code = (
+        "import ragmacs_srv.cli; from threadpoolctl import threadpool_info as all\n"
+        "print([each['num_threads'] for each in all() if 'numpy' in each['filepath'] and each['user_api'] == 'blas'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert done.stdout.strip() in {"[1]", "[]"}, done.stderr  # none on macOS, where numpy has another library

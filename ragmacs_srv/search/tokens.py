@@ -41,6 +41,11 @@ class Projection:
     def dim(self) -> int:
         return int(self.matrix.shape[1])
 
+    @property
+    def nothing(self) -> NDArray[np.int8]:
+        """The token vectors of a passage that has none."""
+        return np.empty((0, self.dim), np.int8)
+
     def outgrown(self, passages: int) -> bool:
         """Whether a corpus of so many PASSAGES deserves a better one: this was trained on too little."""
         return self.tokens < SAMPLE and passages >= 2 * self.passages
