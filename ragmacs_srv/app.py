@@ -66,12 +66,16 @@ log = logging.getLogger(__name__)
 
 
 class _Warm:
-    """What all requests of a process share: the generations they read, and what embeds their questions."""
+    """What all requests of a process share: the generations they read, and what embeds pages and their questions."""
 
     def __init__(self) -> None:
         self.generations = Shared()
         self.lock = threading.Lock()
+        self.engine: Embedder | None = None
         self.asker: Embedder | None = None
+
+
+PARTS = ("model", "chat", "judge", "_handbook_store")  # which know nothing of the request that needed them first
 
 
 class App:
@@ -85,6 +89,7 @@ class App:
         self.cancel = cancel or Cancel()
         self._environ = environ
         self._warm = _Warm()
+        self._first = self  # whom `request` copies: what outlives a request is not stopped by its cancel
         self._generation: Generation | None = None
 
     def __enter__(self) -> App:
@@ -109,6 +114,7 @@ class App:
             yield mine
         finally:
             mine._release()
+            vars(self).update((name, part) for name, part in vars(mine).items() if name in PARTS)  # for the next one
 
     def _release(self) -> None:
         if self._generation is not None:
@@ -142,10 +148,15 @@ class App:
         Raises EmbedderMissing where it cannot run, SettingsError where it could not anywhere. Without WAIT it
         raises EmbedderMissing, too, when the model must be exported first.
         """
-        settings = self.settings.embed
-        if settings.engine == "endpoint":
+        if self.settings.embed.engine == "endpoint":
             return self._endpoint()
-        model = self.model
+        if self._warm.engine is None:
+            self._warm.engine = self._local(wait=wait)  # two at once make two, light as they are, and keep one
+        return self._warm.engine
+
+    def _local(self, *, wait: bool) -> Embedder:
+        """What runs the model in this process, nothing of it loaded yet."""
+        settings, model = self.settings.embed, self.model
         if settings.engine == "torch":
             return SentenceTransformerEmbedder(model, threads=settings.threads)
         engine = OpenVinoEmbedder if settings.engine == "openvino-bf16" else OnnxEmbedder
@@ -196,7 +207,7 @@ class App:
         deadline = self.settings.search.deadline
         with self._warm.lock:
             if self._warm.asker is None:
-                engine = self._engine(wait=deadline <= 0)
+                engine = self._first._engine(wait=deadline <= 0)
                 if isinstance(engine, OnnxEmbedder | OpenVinoEmbedder):
                     engine.embed([""], query=True)  # loads it: our own third of a second, no time of waiting
                 self._warm.asker = within(engine, deadline) if deadline > 0 else engine
