@@ -55,6 +55,20 @@ class Response:
     fetched_at: str  # RFC 3339, UTC
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An address that somebody means to read, as a list names it: `url` may be anything that stood in its place.
+
+    `title` and `note` are the list's own; `read`: it says that this was read.
+    """
+
+    url: str
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    read: bool = False
+
+
 class Block(NamedTuple):
     """A paragraph-sized part of a section: `section.text[start:end]`, markup (fence, bullet) included."""
 

@@ -41,6 +41,7 @@ HOMES = {
     "trafilatura": {"ingest/extract.py"},
     "lxml": {"ingest/extract.py", "ingest/dom.py", "ingest/clean.py"},
     "markdown_it": {"ingest/extract.py"},
+    "feedparser": {"ingest/bookmarks.py"},
     "faiss": {"search/vectors.py"},
     "sentence_transformers": {"search/embed.py"},
     "transformers": {"search/embed.py"},
@@ -49,7 +50,7 @@ HOMES = {
     "onnxruntime": {"search/embed.py"},
     "openvino": {"search/embed.py"},
     "onnx": {"search/export.py"},
-    "sqlite3": {"search/database.py", "search/store.py", "search/generation.py"},
+    "sqlite3": {"search/database.py", "search/store.py", "search/generation.py", "answer/journal.py"},
     "mcp": {"serve/mcp.py"},
     "mcp_types": {"serve/mcp.py"},
     "anyio": {"serve/mcp.py"},
@@ -158,7 +159,9 @@ def loaded(code: str, environ: dict[str, str]) -> set[str]:
     return set(done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("module", ["httpx", "httpx_sse", "protego", "markdown_it", "rich", "trafilatura", "lxml"])
+@pytest.mark.parametrize(
+    "module", ["httpx", "httpx_sse", "protego", "markdown_it", "feedparser", "rich", "trafilatura", "lxml"]
+)
 def test_a_search_does_not_load(module: str, searched: set[str]) -> None:
     assert module not in searched
 

@@ -24,7 +24,10 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]")  # controls, lone surrogates, backslash
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]")
-_TRACKING = re.compile(r"(?:utm_[^=]*|gclid|fbclid)(?:=|$)", re.IGNORECASE)
+_TRACKING = re.compile(  # what newsletters, advertisements and shared links add to tell who clicked them
+    r"(?:utm_[^=]*|gclid|dclid|fbclid|msclkid|yclid|gbraid|wbraid|twclid|igshid|mc_[ce]id|_hsenc|_hsmi|mkt_tok)(?:=|$)",
+    re.IGNORECASE,
+)
 
 
 class Parts(NamedTuple):
