@@ -11,9 +11,11 @@ from .. import __version__, pipeline, registry
 from ..answer.summarize import LENGTH, Summary
 from ..app import App
 from ..errors import InvalidParams
-from ..model import Answer
+from ..ingest import files
+from ..model import Answer, Page
 from ..registry import Between
 from .lanes import Lane
+from .roots import folders, local
 from .rpc import Call, Method, method
 
 PROTOCOL = 1  # raised when a shape changes so that a client would misread it
@@ -24,7 +26,7 @@ Collections = Annotated[Sequence[str], "Look in these collections only."]
 Allow = Annotated[Sequence[str], "Origins that may be fetched, too."]
 Mirror = Annotated[Sequence[str], "FROM=TO: FROM's pages are fetched from TO."]
 PORT = Between(0, 65535)
-Url = Annotated[str, "Its address; with #anchor that section alone."]
+Url = Annotated[str, "Its address, or a file in a root; with #anchor that section alone."]
 
 
 def lanes(room: int) -> dict[str, Lane]:
@@ -85,9 +87,14 @@ class Methods:
     # The connection
 
     def initialize(
-        self, call: Call, client: Annotated[str, "Who asks."] = "", version: Annotated[str, "Of the client."] = ""
+        self,
+        call: Call,
+        client: Annotated[str, "Who asks."] = "",
+        version: Annotated[str, "Of the client."] = "",
+        roots: Annotated[Sequence[str], "Folders whose files may be read for this client."] = (),
     ) -> Shape:
         """What this server is and knows; no client has to ask."""
+        call.peer.roots = folders(roots)
         return {
             "version": __version__,
             "protocol": PROTOCOL,
@@ -161,7 +168,8 @@ class Methods:
         """A page in few words; its points go ahead as `$/delta`, a line each."""
         shape: Shape = {}
         with self._request(call) as app:
-            for piece in app.summarize(url, length=length, allow=allow, mirror=mirror):
+            page = _file(app, call, url)
+            for piece in app.summarize(url, length=length, allow=allow, mirror=mirror, page=page):
                 call.cancel.check()
                 if isinstance(piece, Summary):
                     shape = piece.as_json()
@@ -179,7 +187,8 @@ class Methods:
     ) -> Shape:
         """One page; nothing is stored."""
         with self._request(call) as app:
-            page = (app.indexed(url) if stored else None) or app.read(url, allow=allow, mirror=mirror)
+            page = _file(app, call, url) or (app.indexed(url) if stored else None)
+            page = page or app.read(url, allow=allow, mirror=mirror)
         return page.at(url.partition("#")[2]).as_json()
 
     # The tools of a model
@@ -248,6 +257,12 @@ def _tool_call(params: Mapping[str, Any]) -> Shape:
         raise InvalidParams(what, hint="tools/call takes name and arguments; tools/list names the tools")
     registry.lookup(params["name"])
     return {"name": params["name"], "arguments": params.get("arguments")}
+
+
+def _file(app: App, call: Call, url: str) -> Page | None:
+    """The page in the file at URL, or None when that is no file's address; raises AddressRefused outside the roots."""
+    path = local(url, call.peer.roots)
+    return app.extracted(files.read(path)) if path else None
 
 
 def _crawled(reports: Sequence[pipeline.Report]) -> Shape:

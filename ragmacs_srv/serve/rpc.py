@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from .. import registry
@@ -153,6 +154,7 @@ class Peer:
         self.service = service
         self.shut = False  # by `shutdown`: nothing but `exit` is taken
         self.left = False  # by `exit`: nothing more is read
+        self.roots: tuple[Path, ...] = ()  # by `initialize`: folders whose files may be read for this client
         self._write = write
         self._calls: set[Call] = set()
         self._changed = threading.Condition()

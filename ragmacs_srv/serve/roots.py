@@ -1,0 +1,56 @@
+"""An address of a file becomes its path, where it stands in a folder that the client named when it connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import AddressRefused, InvalidParams
+
+
+def folders(names: Iterable[str]) -> tuple[Path, ...]:
+    """The folders NAMES, which are absolute paths or file: addresses, links followed; raises InvalidParams."""
+    found = []
+    for name in names:
+        path = _path(name)
+        real = _real(path) if path else None
+        if real is None or not real.is_dir():
+            raise InvalidParams(f"the root {name[:200]!r} is no folder", hint="give absolute paths of folders")
+        found.append(real)
+    return tuple(found)
+
+
+def local(url: str, roots: Sequence[Path]) -> Path | None:
+    """The file at URL, an absolute path or a file: address, links followed; None for other addresses.
+
+    Raises AddressRefused where it stands in none of ROOTS, whether or not there is such a file.
+    """
+    path = _path(url)
+    if path is None:
+        return None
+    real = _real(path)
+    if real is None or not any(real.is_relative_to(root) for root in roots):
+        hint = 'name its folder when you connect: initialize {"roots": ["/FOLDER"]}'
+        raise AddressRefused(f"{url[:200]} is in no folder that was opened for this connection", hint=hint)
+    return real
+
+
+def _path(url: str) -> str | None:
+    """What URL names in the file system, as it was written; None when it is an address of another kind."""
+    if url.startswith("/"):
+        return url.partition("#")[0]
+    if url[:5].lower() != "file:":
+        return None
+    parts = urlsplit(url)
+    return unquote(parts.path) if parts.netloc in {"", "localhost"} else ""
+
+
+def _real(path: str) -> Path | None:
+    """PATH with all links followed; None for what is no absolute path."""
+    if not path.startswith("/") or "\0" in path:
+        return None
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return None
