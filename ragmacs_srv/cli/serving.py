@@ -122,7 +122,7 @@ def service(terminal: Terminal) -> None:
 
 @command()
 def mcp(terminal: Terminal) -> None:
-    """Serve an MCP client on stdin and stdout until it hangs up."""
+    """Serve an MCP client on stdin and stdout until it hangs up, in this process; /mcp of `serve --http` is shared."""
     from ..serve import extra  # its SDK takes twice what all of ours does to load
 
     sdk = extra.sdk()
