@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from ragmacs_srv import cli, client, settings
@@ -150,6 +151,13 @@ def run(handbook: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Done(code, out, err)
 
     return run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A quarter of hypothesis's examples where a part of the tests runs, all of them where all tests do."""
+    few = {"max_examples": 25} if config.option.markexpr else {}
+    hypothesis.settings.register_profile("ours", **few)
+    hypothesis.settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True)

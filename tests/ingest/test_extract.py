@@ -531,7 +531,7 @@ def blocks_of_html() -> st.SearchStrategy[tuple[str, list[str]]]:
     return st.recursive(leaf, wrap, max_leaves=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(blocks_of_html())
 def test_spans_are_exact_and_code_is_verbatim_whatever_the_markup(document):
     source, codes = document

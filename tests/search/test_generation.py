@@ -82,7 +82,7 @@ def test_operators_of_the_search_engine_are_plain_text(opened, query):
     assert isinstance(opened.lexical(terms(query), 10), list)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(st.text(max_size=60))
 @example("\0")
 @example('a\0b NEAR "c"')
