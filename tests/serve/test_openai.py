@@ -112,10 +112,12 @@ def served(llm: str = "", **options: Any) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def server(handbook_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One without an LLM, for all tests that leave nothing behind."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(handbook_store, settings.folders({"RAGMACS_HOME": str(home)}).handbook)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAGMACS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("RAGMACS_HOME", str(home))
         with served() as made:
             yield made
 
@@ -240,7 +242,7 @@ def test_health_is_the_only_open_path_and_says_nothing(server: Served) -> None:
     assert server.ask("GET", "/healthz", Authorization=None) == (200, {"status": "ok"})
 
 
-def test_bug_of_ours_is_an_error_of_the_same_shape(home: Path) -> None:
+def test_bug_of_ours_is_an_error_of_the_same_shape(handbook: Path) -> None:
     async def breaks(scope: Any, receive: Any, send: Any) -> None:
         raise ZeroDivisionError
 
@@ -249,7 +251,7 @@ def test_bug_of_ours_is_an_error_of_the_same_shape(home: Path) -> None:
     assert (status, "ZeroDivisionError" in text) == (500, True)
 
 
-def test_mounted_application_is_behind_the_same_guard(home: Path) -> None:
+def test_mounted_application_is_behind_the_same_guard(handbook: Path) -> None:
     async def greets(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -286,7 +288,7 @@ def test_rewriting_is_refused_without_a_model(server: Served) -> None:
 # With an LLM
 
 
-def test_llm_writes_the_answer_and_its_citations_are_ours(home: Path) -> None:
+def test_llm_writes_the_answer_and_its_citations_are_ours(handbook: Path) -> None:
     with scripted(says("Use it for ", "buffers [1].")) as llm, served(llm.url) as made:
         text = made.client.chat.completions.create(**asking()).choices[0].message.content or ""
         prompt = llm.requests[0].body["messages"]
@@ -295,7 +297,7 @@ def test_llm_writes_the_answer_and_its_citations_are_ours(home: Path) -> None:
     assert QUESTION in prompt[1]["content"]
 
 
-def test_pieces_arrive_while_the_llm_still_writes(home: Path) -> None:
+def test_pieces_arrive_while_the_llm_still_writes(handbook: Path) -> None:
     gate = threading.Event()
     with scripted(Reply([delta("one"), gate, delta(" two"), finish()])) as llm, served(llm.url) as made:
         chunks = made.client.chat.completions.create(**asking(stream=True))
@@ -305,7 +307,7 @@ def test_pieces_arrive_while_the_llm_still_writes(home: Path) -> None:
     assert (first, rest[:4]) == ("one", " two")
 
 
-def test_comments_keep_the_stream_alive_while_nothing_is_found_yet(home: Path) -> None:
+def test_comments_keep_the_stream_alive_while_nothing_is_found_yet(handbook: Path) -> None:
     gate = threading.Event()
     slow = Reply([delta("at last"), finish()], before=[gate])
     with scripted(slow) as llm, served(llm.url, patience=0.0, beat=0.01) as made, made.put(asking(stream=True)) as line:
@@ -318,7 +320,7 @@ def test_comments_keep_the_stream_alive_while_nothing_is_found_yet(home: Path) -
     assert b"at last" in b"".join(seen)
 
 
-def test_failure_after_the_headers_is_visible_text(home: Path) -> None:
+def test_failure_after_the_headers_is_visible_text(handbook: Path) -> None:
     gate = threading.Event()
     broken = Reply([delta(None, tool_calls=[{"index": 0}]), gate])
     with scripted(broken) as llm, served(llm.url) as made:
@@ -335,7 +337,7 @@ TOOLS: Any = [{"type": "function", "function": {"name": "f", "parameters": {"typ
 CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def test_tools_are_the_models_business(home: Path) -> None:
+def test_tools_are_the_models_business(handbook: Path) -> None:
     calling = Reply([delta(None, tool_calls=[CALL]), finish("tool_calls"), chunk(None)])
     with scripted(calling) as llm, served(llm.url) as made:
         chunks = list(made.client.chat.completions.create(**asking(stream=True, tools=TOOLS, temperature=0.5)))
@@ -344,7 +346,7 @@ def test_tools_are_the_models_business(home: Path) -> None:
     assert llm.requests[0].body == {**asking(stream=True, tools=TOOLS, temperature=0.5), "model": "m"}
 
 
-def test_rewriting_is_the_models_business_too(home: Path) -> None:
+def test_rewriting_is_the_models_business_too(handbook: Path) -> None:
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "the"}, "finish_reason": "stop"}]}
     reply = Reply([json.dumps(whole).encode()], 200, {"Content-Type": "application/json"})
     with scripted(reply) as llm, served(llm.url) as made:
@@ -353,13 +355,13 @@ def test_rewriting_is_the_models_business_too(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(400, 400), (429, 429), (401, 502), (404, 502), (500, 502)])
-def test_refusal_of_the_llm_has_a_status_that_says_whose_it_is(home: Path, theirs: int, ours: int) -> None:
+def test_refusal_of_the_llm_has_a_status_that_says_whose_it_is(handbook: Path, theirs: int, ours: int) -> None:
     with scripted(refuses(theirs, "no way")) as llm, served(llm.url) as made:
         status, text = message(made.ask(body=asking(stream=True, tools=TOOLS)))
     assert (status, "no way" in text) == (ours, True)
 
 
-def test_llm_that_is_down_leaves_the_extracted_answer_and_a_note(home: Path) -> None:
+def test_llm_that_is_down_leaves_the_extracted_answer_and_a_note(handbook: Path) -> None:
     with listening(0) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
     with served(url) as made:
@@ -373,7 +375,7 @@ def test_llm_that_is_down_leaves_the_extracted_answer_and_a_note(home: Path) -> 
 
 @pytest.mark.parametrize("tools", [[], TOOLS], ids=["ask", "relay"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_client_that_leaves_stops_the_llm(home: Path, stream: bool, tools: Any) -> None:
+def test_client_that_leaves_stops_the_llm(handbook: Path, stream: bool, tools: Any) -> None:
     with scripted(Reply(before=[Act.HANG])) as llm, served(llm.url) as made:
         with made.put(asking(stream=stream, tools=tools)):
             llm.next_request()
@@ -381,7 +383,7 @@ def test_client_that_leaves_stops_the_llm(home: Path, stream: bool, tools: Any) 
         assert made.ask("GET", "/healthz")[0] == 200
 
 
-def test_client_that_stops_reading_is_given_up_and_the_llm_with_it(home: Path) -> None:
+def test_client_that_stops_reading_is_given_up_and_the_llm_with_it(handbook: Path) -> None:
     def endless() -> Iterator[str]:
         while True:
             yield delta("x" * 10_000)
@@ -400,7 +402,7 @@ def answers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "answer"]
 
 
-def test_end_of_the_server_ends_the_streams(home: Path) -> None:
+def test_end_of_the_server_ends_the_streams(handbook: Path) -> None:
     with scripted(Reply([delta("one"), Act.HANG])) as llm:
         with served(llm.url) as made:
             line = made.put(asking(stream=True, tools=TOOLS))
@@ -413,7 +415,7 @@ def test_end_of_the_server_ends_the_streams(home: Path) -> None:
     assert answers() == []
 
 
-def test_more_questions_than_fit_are_told_to_come_back(home: Path) -> None:
+def test_more_questions_than_fit_are_told_to_come_back(handbook: Path) -> None:
     hang = Reply([Act.HANG])
     with scripted(hang) as llm, served(llm.url, slots=1, queue=0) as made, made.put(asking()):
         llm.next_request()
@@ -424,7 +426,7 @@ def test_more_questions_than_fit_are_told_to_come_back(home: Path) -> None:
     assert b'"code": "busy"' in reply
 
 
-def test_question_waits_for_a_place_when_there_is_room(home: Path) -> None:
+def test_question_waits_for_a_place_when_there_is_room(handbook: Path) -> None:
     gate = threading.Event()
     first = Reply([delta("one"), gate, finish()])
     second = says("two [1]")
@@ -457,7 +459,7 @@ def test_place_in_the_queue_is_free_again_when_its_client_leaves() -> None:
     asyncio.run(scene())
 
 
-def test_nobody_who_sends_nothing_is_waited_for(home: Path) -> None:
+def test_nobody_who_sends_nothing_is_waited_for(handbook: Path) -> None:
     with served(header_time=0.05, body_time=0.05) as made:
         for start in (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "):
             with made.raw(start) as line:
@@ -467,7 +469,7 @@ def test_nobody_who_sends_nothing_is_waited_for(home: Path) -> None:
                 assert b"408" in line.makefile("rb").read()
 
 
-def test_connections_beyond_the_bound_are_told_so(home: Path) -> None:
+def test_connections_beyond_the_bound_are_told_so(handbook: Path) -> None:
     with served(connections=1) as made, made.raw(b"GET"), made.raw(b"") as second:
         reply = second.makefile("rb").read()
     assert reply.startswith(b"HTTP/1.1 503 Service Unavailable")
@@ -489,7 +491,7 @@ def test_what_is_no_bearable_http_gets_400_in_the_usual_shape(server: Served, se
     assert json.loads(body)["error"]["code"] == "invalid_http"
 
 
-def test_body_that_is_too_large_is_refused_and_the_answer_arrives(home: Path) -> None:
+def test_body_that_is_too_large_is_refused_and_the_answer_arrives(handbook: Path) -> None:
     with served(max_body=100_000) as made:
         assert message(made.ask(body=b" " * 3_000_000))[0] == 413
         with made.raw(made.head(length=None, Transfer_Encoding="chunked")) as line:
@@ -519,7 +521,18 @@ def test_prompt_of_two_megabytes_gets_one_status(
     turns = [{"role": "system", "content": "x" * 2_000_000}, {"role": "user", "content": QUESTION}]
     (tmp_path / "body").write_text(json.dumps(asking(model=model, messages=turns)))
     headers = ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
-    command = ["curl", "--disable", "--silent", "-i", "-XPOST", *headers, "--data-binary", f"@{tmp_path / 'body'}"]
+    command = [
+        "curl",
+        "--disable",
+        "--silent",
+        "--expect100-timeout",
+        "0.1",
+        "-i",
+        "-XPOST",
+        *headers,
+        "--data-binary",
+        f"@{tmp_path / 'body'}",
+    ]
     done = subprocess.run([*command, server.url + PATH], capture_output=True, timeout=PATIENCE)
     statuses = [line for line in done.stdout.splitlines() if line.startswith(b"HTTP/")]
     assert [line.split()[1] for line in statuses] == [str(status).encode()]
@@ -580,7 +593,7 @@ def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_command_says_where_it_listens_and_ends_quietly(home: Path) -> None:
+def test_command_says_where_it_listens_and_ends_quietly(handbook: Path, home: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "ragmacs_srv", "serve", "--http", "0", "--json"]
     environ = {**os.environ, "RAGMACS_SEARCH_MODE": "lexical", "TMPDIR": str(home.parent), "XDG_RUNTIME_DIR": ""}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
