@@ -23,6 +23,7 @@ PROSE_ALONE = {150: 0.55, 300: 0.72}
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [150, 300])
 @pytest.mark.parametrize("names", [True, False], ids=["with names", "prose alone"])
 def test_summaries_hold_the_key_facts(
