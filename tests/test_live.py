@@ -253,6 +253,7 @@ def test_a_question_during_the_first_crawl_is_answered_from_the_handbook(run: Cl
     assert "<handbook:gogc-and-gomemlimit#" in done.out
 
 
+@pytest.mark.slow
 def test_pages_can_be_searched_while_a_crawl_goes_on(run: Cli, ragmacs: Run) -> None:
     def answer(visit: Visit) -> Answer | bytes | None:
         if visit.path == "/last":

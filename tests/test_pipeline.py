@@ -37,10 +37,9 @@ def words(about: str) -> str:
     return f"{text} {about} stands in it twice."
 
 
-@pytest.fixture(scope="module")
-def extractor() -> Iterator[Extractor]:
-    with Extractor() as running:
-        yield running
+@pytest.fixture
+def extractor(page_reader: Extractor) -> Extractor:
+    return page_reader
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ EMBEDDER = HashEmbedder()
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
+def opened(page_reader: Extractor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
     """The handbook, indexed with vectors."""
     folder: Path = tmp_path_factory.mktemp("store")
-    with Store(folder) as store, Fetcher() as fetcher, Extractor() as extractor:
-        reader = Reader(fetcher, extractor, Words())
+    with Store(folder) as store, Fetcher() as fetcher:
+        reader = Reader(fetcher, page_reader, Words())
         pipeline.crawl(store, reader, handbook.source())
         pipeline.embed(store, EMBEDDER)
         pipeline.publish(store, reader, EMBEDDER)

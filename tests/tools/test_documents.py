@@ -49,7 +49,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture
-def mirrored(home: Path, site: Site) -> Iterator[App]:
+def mirrored(handbook: Path, home: Path, site: Site) -> Iterator[App]:
     """An App whose go.dev is the demo site; nothing is indexed but the handbook."""
     with made(home, network_mirror=f"https://go.dev={site.origin}") as opened:
         yield opened
