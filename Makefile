@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export RAGMACS_HOME ?= $(CURDIR)/.demo
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 STOP = $(BIN)/ragmacs serve --stop >/dev/null
+unexport PYTHONDONTWRITEBYTECODE  # or every process that a test starts compiles all modules again
 QUESTION := Why is my heap about twice as large as my live data?
 
 # The first Python that is new enough and can make a virtual environment.
