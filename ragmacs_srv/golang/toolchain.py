@@ -71,6 +71,9 @@ class Target:
     workspace: bool = False  # obey the go.work file above the folder
 
 
+HERE: Final = Target()
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """What a command printed, how it ended, and how long it took."""
@@ -128,7 +131,7 @@ def _asked(program: Path, environ: Mapping[str, str]) -> Toolchain | None:
 # Running it
 
 
-def environment(go: Toolchain, target: Target = Target()) -> dict[str, str]:
+def environment(go: Toolchain, target: Target = HERE) -> dict[str, str]:
     """The whole environment of a command of GO for TARGET."""
     made = {**go.environ, "GOROOT": str(go.goroot), "CGO_ENABLED": "1" if target.cgo else "0"}
     if not target.workspace:
@@ -146,7 +149,7 @@ def run(
     *,
     cwd: Path,
     cancel: Cancel,
-    target: Target = Target(),
+    target: Target = HERE,
     overlay: Mapping[Path, str] | None = None,
     seconds: float = TIME,
 ) -> Output:

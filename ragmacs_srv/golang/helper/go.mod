@@ -1,0 +1,3 @@
+module ragmacs.helper
+
+go 1.22
