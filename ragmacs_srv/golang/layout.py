@@ -100,6 +100,7 @@ class Optimal:
     saves_heap_bytes: int  # per object on the heap: 0 when both are of one class
     saves_ptr_bytes: int  # negative: more is scanned
     rows: tuple[Row, ...]
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ def short(type_name: str) -> str:
 def _rows(root: Mapping[str, Any], line: int) -> tuple[tuple[Row, ...], tuple[Group, ...]]:
     groups: list[Group] = []
     leaves = list(_leaves(root, root["name"], 0, 1, groups)) if "fields" in root else [_leaf(root, root["name"], 0, 1)]
-    rows = _padded(leaves, root["size"])
+    rows = _padded(leaves, root["size"], groups)
     return tuple(_lined(row, line) for row in rows), tuple(groups)
 
 
@@ -314,16 +315,20 @@ def _hole(start: int, end: int, depth: int) -> Row:
     return Row("", "", start, end, 0, 0, depth, is_padding=True)
 
 
-def _padded(leaves: Sequence[Row], size: int) -> Iterator[Row]:
-    """LEAVES with what lies between them, and behind the last."""
+def _padded(leaves: Sequence[Row], size: int, groups: Sequence[Group]) -> Iterator[Row]:
+    """LEAVES with what lies between them, and behind the last, as part of the innermost of GROUPS that it is in."""
+
+    def hole(start: int, end: int) -> Row:
+        return _hole(start, end, 1 + max((g.depth for g in groups if g.start <= start and end <= g.end), default=0))
+
     at = 0
     for leaf in leaves:
         if leaf.start > at:
-            yield _hole(at, leaf.start, leaf.depth)
+            yield hole(at, leaf.start)
         yield leaf
         at = max(at, leaf.end)
     if at < size:
-        yield _hole(at, size, 1)
+        yield hole(at, size)
 
 
 def _lined(row: Row, line: int) -> Row:
@@ -350,6 +355,7 @@ def _best(answer: Mapping[str, Any], line: int) -> Optimal | None:
         return None
     before = heap_class(root["size"], root["ptr_bytes"], word)
     after = heap_class(best["size"], best["ptr_bytes"], word)
+    rows, groups = _rows({**best["root"], "name": root["name"]}, line)
     return Optimal(
         order=tuple(best["order"]),
         size=best["size"],
@@ -358,5 +364,6 @@ def _best(answer: Mapping[str, Any], line: int) -> Optimal | None:
         saves_bytes=root["size"] - best["size"],
         saves_heap_bytes=before - after,
         saves_ptr_bytes=root["ptr_bytes"] - best["ptr_bytes"],
-        rows=_rows({**root, **best["root"]}, line)[0],
+        rows=rows,
+        groups=groups,
     )
