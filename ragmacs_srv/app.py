@@ -27,6 +27,9 @@ from .answer.summarize import LENGTH, Point, Summary, check_length
 from .aside import PREPARE, Preparation
 from .errors import AddressRefused, Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
+from .golang import toolchain
+from .golang.toolchain import Toolchain
+from .golang.workshop import Workshop
 from .ingest import handbook, sources
 from .ingest.address import check_allow, is_allowed, parse_mirror
 from .ingest.urls import Parts, canonical, origin, parse, split_fragment
@@ -75,7 +78,7 @@ class _Warm:
         self.asker: Embedder | None = None
 
 
-PARTS = ("model", "chat", "judge", "_handbook_store")  # which know nothing of the request that needed them first
+PARTS = ("model", "chat", "judge", "go", "_handbook_store")  # which know nothing of the request that needed them first
 
 
 class App:
@@ -91,6 +94,7 @@ class App:
         self._warm = _Warm()
         self._first = self  # whom `request` copies: what outlives a request is not stopped by its cancel
         self._generation: Generation | None = None
+        self.roots: tuple[Path, ...] = tuple(Path(each).expanduser() for each in settings.go.roots)
 
     def __enter__(self) -> App:
         return self
@@ -103,12 +107,16 @@ class App:
         self._warm.generations.close()
 
     @contextmanager
-    def request(self, *, sink: Sink = ignore, cancel: Cancel | None = None) -> Iterator[App]:
+    def request(
+        self, *, sink: Sink = ignore, cancel: Cancel | None = None, roots: Sequence[Path] = ()
+    ) -> Iterator[App]:
         """This App for one request in one thread, with the same warm parts; any number at the same time.
 
-        The generation that it reads stays readable until the end, whatever is published meanwhile.
+        The generation that it reads stays readable until the end, whatever is published meanwhile. Go code is read
+        below ROOTS, too.
         """
         mine = copy.copy(self)
+        mine.roots = (*roots, *self.roots)
         mine.sink, mine.cancel, mine._generation = timed(sink), cancel or Cancel(), None
         try:
             yield mine
@@ -122,6 +130,16 @@ class App:
             self._generation = None
 
     # The parts
+
+    @cached_property
+    def go(self) -> Toolchain:
+        """The Go on this machine; raises ToolchainMissing."""
+        return toolchain.find(self._environ, self.settings.go.path)
+
+    @property
+    def workshop(self) -> Workshop:
+        """With what Go code below `roots` is looked at."""
+        return Workshop(lambda: self.go, self.settings.folders.golang, self.roots, self.cancel, self.sink)
 
     def store(self) -> Store:
         """The store, opened for writing; close it."""

@@ -56,6 +56,11 @@ class Folders:
         return self.cache / "onnx"
 
     @property
+    def golang(self) -> Path:
+        """Our Go program, for each toolchain that built it."""
+        return self.cache / "go"
+
+    @property
     def handbook(self) -> Path:
         return self.cache / "handbook"
 
@@ -127,6 +132,14 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GoSettings:
+    """The Go that looks at your code."""
+
+    path: str = ""  # of the program `go`; default: the one on PATH
+    roots: tuple[str, ...] = ()  # folders whose code a tool may read for clients that name none
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `app` builds from. `origins` says where each value that is no default came from."""
 
@@ -137,6 +150,7 @@ class Settings:
     answer: AnswerSettings = field(default_factory=AnswerSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    go: GoSettings = field(default_factory=GoSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
@@ -153,6 +167,7 @@ SECTIONS: Mapping[str, type] = {
     "answer": AnswerSettings,
     "network": NetworkSettings,
     "serve": ServeSettings,
+    "go": GoSettings,
 }
 
 

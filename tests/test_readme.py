@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = [line[2:] for block in CONSOLE.findall(README) for line in block.splitlines() if line.startswith("$ ")]
 RAGMACS = [command for command in COMMANDS if command.startswith("ragmacs ")]
+GO = [command for command in RAGMACS if command.split()[1] in {"layout", "go"}]
 
 
 def test_readme_commands_run_in_their_order(
@@ -25,10 +26,20 @@ def test_readme_commands_run_in_their_order(
     monkeypatch.chdir(tmp_path)  # some write files
     monkeypatch.setenv("RAGMACS_NETWORK_MIRROR", f"https://go.dev={site.origin}")
     for command in RAGMACS:
+        if command in GO:
+            continue
         words = shlex.split(command, comments=True)[1:]
         done = run(*(word.replace("http://127.0.0.1:8737", site.origin) for word in words))
         assert done.code == 0, f"{command}\n{done.out}{done.err}"
         assert done.out.strip(), command
+
+
+@pytest.mark.go
+@pytest.mark.parametrize("command", GO)
+def test_readme_commands_about_go_run(command: str, run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*shlex.split(command, comments=True)[1:])
+    assert (done.code, bool(done.out.strip())) == (0, True), f"{command}\n{done.out}{done.err}"
 
 
 def test_readme_shows_every_make_target_a_developer_needs() -> None:

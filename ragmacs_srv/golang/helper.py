@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ToolchainError, ToolchainFailed, ToolchainMissing, TypeNotFound
-from ..events import Cancel, Progress, Sink, ignore
+from ..events import Cancel, Progress
+from ..settings import nearest
 from . import toolchain
-from .toolchain import HERE, Target, Toolchain
+from .toolchain import Toolchain
+from .workshop import Place, Workshop
 
 BUILD_TIME: Final = 300.0  # seconds: an empty build cache means compiling a part of the standard library
 CALL_TIME: Final = 180.0  # seconds: what a package imports may have to be compiled, too
@@ -34,43 +35,36 @@ KINDS: Final[Mapping[str, type[ToolchainError]]] = {
 }
 
 
-def ask(
-    go: Toolchain,
-    request: Mapping[str, Any],
-    *,
-    cwd: Path,
-    cache: Path,
-    cancel: Cancel,
-    target: Target = HERE,
-    overlay: Mapping[Path, str] | None = None,
-    sink: Sink = ignore,
-) -> dict[str, Any]:
-    """The answer to REQUEST (its `op`, and what that needs) about a package in CWD, with OVERLAY in place of files.
+def ask(shop: Workshop, place: Place, request: Mapping[str, Any]) -> tuple[Any, Toolchain]:
+    """The answer to REQUEST (its `op`, and what that needs) about a package at PLACE, and who gave it.
 
-    Builds the program in CACHE first if need be. Raises ToolchainMissing, TypeNotFound or ToolchainFailed, whose
-    `data` has the `kind` and what else the program said.
+    Builds the program first if need be. Raises ToolchainMissing, TypeNotFound or ToolchainFailed, whose `data` has
+    the `kind` and what else the program said; and Cancelled.
     """
-    program = built(go, cache, cancel=cancel, sink=sink)
-    with toolchain.overlaid(overlay or {}) as (file, names):
+    go = shop.find()
+    program = built(go, shop)
+    with toolchain.overlaid(place.overlay) as (file, names):
         asked = {
             "go": str(go.program),
-            "dir": str(cwd),
+            "dir": str(place.folder),
             "overlay": file,
-            "files": {str(path): text for path, text in (overlay or {}).items()},
-            "tags": ",".join(target.tags),
-            "goarch": target.goarch,
+            "files": {str(path): text for path, text in place.overlay.items()},
+            "tags": ",".join(place.target.tags),
+            "goarch": place.target.goarch,
             **request,
         }
-        environ = toolchain.environment(go, target)
-        sent = json.dumps(asked).encode()
         output = toolchain.started(
-            [str(program)], cwd=cwd, environ=environ, cancel=cancel, seconds=CALL_TIME, stdin=sent
+            [str(program)],
+            cwd=place.folder,
+            environ=toolchain.environment(go, place.target),
+            cancel=shop.cancel,
+            seconds=CALL_TIME,
+            stdin=json.dumps(asked).encode(),
         )
     reply = _reply(names.restored(output))
     if "error" in reply:
         raise _failure(reply["error"])
-    answer: dict[str, Any] = reply["answer"]
-    return answer
+    return reply["answer"], go
 
 
 def _reply(output: toolchain.Output) -> dict[str, Any]:
@@ -83,34 +77,31 @@ def _reply(output: toolchain.Output) -> dict[str, Any]:
 
 
 def _failure(said: Mapping[str, Any]) -> ToolchainError:
-    kind = KINDS.get(said["kind"], ToolchainFailed)
-    return kind(said["message"], hint=said["hint"], data={"kind": said["kind"], **(said.get("more") or {})})
+    kind, more = KINDS.get(said["kind"], ToolchainFailed), said.get("more") or {}
+    hint = said["hint"] or (nearest(more["name"], more["known"]) if more.get("known") else "")
+    return kind(said["message"], hint=hint, data={"kind": said["kind"], **more})
 
 
 # Building it
 
 
-def built(go: Toolchain, cache: Path, *, cancel: Cancel, sink: Sink = ignore) -> Path:
-    """The program for the toolchain GO, in CACHE; made if it is not there, while others who want it wait.
+def built(go: Toolchain, shop: Workshop) -> Path:
+    """The program for the toolchain GO, in the cache; made if it is not there, while others who want it wait.
 
-    Raises ToolchainFailed with what the compiler said.
+    Raises ToolchainFailed with what the compiler said, and Cancelled.
     """
     sources = _sources()
-    made = cache / f"{go.version}-{_digest(go, sources)}" / "helper"
+    made = shop.cache / f"{go.version}-{_digest(go, sources)}" / "helper"
     if made.exists():
         return made
     made.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(made.parent / "lock"):
+    with _alone(made.parent / "lock", shop.cancel):
         if not made.exists():
-            sink(Progress(JOB, 0, 1, f"building it with {go.version}, once: a minute where nothing is compiled yet"))
-            _build(go, sources, made, cancel)
-            sink(Progress(JOB, 1, 1, "built"))
+            said = f"building it with {go.version}, once: a minute where nothing is compiled yet"
+            shop.sink(Progress(JOB, 0, 1, said))
+            _build(go, sources, made, shop.cancel)
+            shop.sink(Progress(JOB, 1, 1, "built"))
     return made
-
-
-def forget(go: Toolchain, cache: Path) -> None:
-    """Remove the program for GO, so that the next call builds it."""
-    shutil.rmtree(cache / f"{go.version}-{_digest(go, _sources())}", ignore_errors=True)
 
 
 def _build(go: Toolchain, sources: Mapping[str, bytes], made: Path, cancel: Cancel) -> None:
@@ -141,7 +132,13 @@ def _digest(go: Toolchain, sources: Mapping[str, bytes]) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, cancel: Cancel) -> Iterator[None]:
+    """Hold the lock at PATH; raises Cancelled while waiting for it."""
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                cancel.wait(0.1)
         yield

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import bisect
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidParams
-from ..events import Cancel, Sink, ignore
 from . import helper, toolchain
-from .toolchain import HERE, Target, Toolchain
+from .workshop import Place, Workshop
 
 CACHE_LINE: Final = 64  # bytes, of most machines; 128 on some arm64
 PAGE: Final = 8192  # bytes: what is larger than the largest class comes in whole pages
@@ -192,20 +192,15 @@ class Layout:
 
 
 def lay_out(
-    go: Toolchain,
+    shop: Workshop,
+    place: Place,
     package: str,
-    type_name: str,
+    type_name: str = "",
     *,
-    cwd: Path,
-    cache: Path,
-    cancel: Cancel,
-    target: Target = HERE,
-    overlay: Mapping[Path, str] | None = None,
     at: tuple[Path, int] | None = None,
     cache_line: int = CACHE_LINE,
-    sink: Sink = ignore,
 ) -> Layout:
-    """The layout of TYPE_NAME in PACKAGE, as `go list` takes it in CWD; or of the type AT a (file, line), for "".
+    """The layout of TYPE_NAME in PACKAGE, as `go list` takes it at PLACE; or of the type AT a (file, line).
 
     TYPE_NAME may be an instance such as `Pair[int8, string]`, a type in a function, a variable of a struct.
     Raises TypeNotFound (kinds `unknown_type`, `not_struct`, `generic`), ToolchainFailed (`unresolved_field_type` and
@@ -213,13 +208,22 @@ def lay_out(
     """
     if not 8 <= cache_line <= 4096:
         raise InvalidParams(f"a cache line of {cache_line} bytes", hint="64, or 128")
-    toolchain.operand(package)
-    toolchain.word(target.goarch, "GOARCH")
-    request: dict[str, Any] = {"op": "layout", "package": package, "type": type_name}
+    began = time.monotonic()
+    request: dict[str, Any] = {"op": "layout", "package": toolchain.operand(package), "type": type_name}
     if at:
         request |= {"file": str(at[0]), "line": at[1]}
-    answer = helper.ask(go, request, cwd=cwd, cache=cache, cancel=cancel, target=target, overlay=overlay, sink=sink)
-    return read(answer, go.version, cache_line=cache_line)
+    answer, go = helper.ask(shop, place, request)
+    made = read(answer, go.version, cache_line=cache_line)
+    return replace(made, ms=round((time.monotonic() - began) * 1000))
+
+
+def survey(shop: Workshop, place: Place, package: str, *, cache_line: int = CACHE_LINE) -> list[Layout]:
+    """The layouts of all structs that PACKAGE declares at its own level; raises as `lay_out` does.
+
+    Those that cannot be laid out, generic ones for example, are left out.
+    """
+    answers, go = helper.ask(shop, place, {"op": "survey", "package": toolchain.operand(package)})
+    return [read(each, go.version, cache_line=cache_line) for each in answers]
 
 
 def read(answer: Mapping[str, Any], go_version: str, *, cache_line: int = CACHE_LINE) -> Layout:
@@ -273,14 +277,16 @@ def short(type_name: str) -> str:
 
 def _rows(root: Mapping[str, Any], line: int) -> tuple[tuple[Row, ...], tuple[Group, ...]]:
     groups: list[Group] = []
-    leaves = list(_leaves(root, root["name"], 0, 1, groups)) if "fields" in root else [_leaf(root, root["name"], 0, 1)]
+    leaves = (
+        list(_leaves(root, root["name"], 0, 1, groups)) if root.get("struct") else [_leaf(root, root["name"], 0, 1)]
+    )
     rows = _padded(leaves, root["size"], groups)
     return tuple(_lined(row, line) for row in rows), tuple(groups)
 
 
 def _leaves(node: Mapping[str, Any], name: str, base: int, depth: int, groups: list[Group]) -> Iterator[Row]:
     """The fields of NODE at BASE, those of structs in place of the structs; these go to GROUPS."""
-    for each in node["fields"]:
+    for each in node.get("fields", ()):
         inner, start = f"{name}.{each['name']}", base + each["offset"]
         if each.get("fields") and each["size"]:
             groups.append(Group(inner, each["type"], start, start + each["size"], depth))
@@ -340,10 +346,10 @@ def _padding(node: Mapping[str, Any]) -> int:
     """All padding in NODE, that of the elements of arrays as often as there are elements."""
     if elem := node.get("elem"):
         return int(node["len"]) * _padding(elem)
-    if "fields" not in node:
+    if not node.get("struct"):
         return 0
-    used = sum(each["size"] for each in node["fields"])
-    return int(node["size"] - used + sum(map(_padding, node["fields"])))
+    fields = node.get("fields", ())
+    return int(node["size"] - sum(each["size"] for each in fields) + sum(map(_padding, fields)))
 
 
 # The best order

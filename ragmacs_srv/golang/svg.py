@@ -13,6 +13,7 @@ from typing import Final, Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from ..errors import InvalidParams
 from .layout import Group, Layout, Row, short
 from .table import clipped, named
 
@@ -31,6 +32,14 @@ LIGHT: Final = {"ground": "#ffffff", "ink": "#1b1f24", "faint": "#6b7280", "line
 DARK: Final = {"ground": "#16191d", "ink": "#e8eaed", "faint": "#9aa3ad", "line": "#f472d0"}
 KINDS: Final = {"scan": "#0072b2", "data": "#7cc4ec", "hole": "#e69f00"}
 MEANINGS: Final = (("scan", "holds pointers"), ("data", "no pointers"), ("hole", "padding"))
+
+
+def theme(name: str) -> Theme:
+    """NAME, if it is a theme; raises InvalidParams."""
+    for each in ("auto", "light", "dark"):
+        if name == each:
+            return each
+    raise InvalidParams(f"there is no theme {name!r}", hint="auto, light or dark")
 
 
 def svg(layout: Layout, theme: Theme = "auto") -> str:

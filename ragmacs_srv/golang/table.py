@@ -16,6 +16,33 @@ def table(layout: Layout) -> str:
     return "\n".join([*_head(layout), "", *_rows(layout.rows), *_tail(layout)])
 
 
+def survey(layouts: Sequence[Layout]) -> str:
+    """The structs of a package, those first whose fields could be in a better order."""
+    if not layouts:
+        return "The package declares no structs with a size."
+    ranked = sorted(layouts, key=lambda each: (-_saved(each), -each.size, each.type))
+    cells: list[tuple[str, ...]] = [("type", "bytes", "padding", "scan", "heap", "a better order saves")]
+    for each in ranked[:MOST]:
+        best = each.optimal
+        gain = (
+            f"{best.saves_bytes} bytes, {best.saves_heap_bytes} on the heap, {best.saves_ptr_bytes} to scan"
+            if best
+            else ""
+        )
+        numbers = (each.size, each.padding_bytes, each.ptr_bytes, each.heap_class)
+        cells.append((clipped(each.type), *map(str, numbers), gain))
+    widths = [max(len(row[column]) for row in cells) for column in range(5)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(row[n].rjust(widths[n]) for n in range(1, 5)), row[5]]) for row in cells
+    ]
+    more = [f"… {len(layouts) - MOST} more"] if len(layouts) > MOST else []
+    return "\n".join([*(line.rstrip() for line in lines), *more])
+
+
+def _saved(layout: Layout) -> int:
+    return layout.optimal.saves_bytes * 1000 + layout.optimal.saves_ptr_bytes if layout.optimal else 0
+
+
 def _head(layout: Layout) -> Iterator[str]:
     scanned = f"{layout.ptr_bytes} scanned by the collector" if layout.ptr_bytes else "no pointers, never scanned"
     lines = f"{layout.cache_lines} cache line{'s' if layout.cache_lines != 1 else ''} of {layout.cache_line}"

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..errors import AddressRefused, InvalidParams, ToolchainFailed, ToolchainMissing
+from ..errors import InvalidParams, ToolchainFailed, ToolchainMissing
 from ..events import Cancel
 
 OLDEST: Final = (1, 22)  # before it, go/types computed sizes that the compiler did not
@@ -345,15 +345,6 @@ def word(text: str, what: str) -> str:
     if not re.fullmatch(r"[\w.,]*", text, re.ASCII):
         raise InvalidParams(f"{what} cannot be {text!r}", hint="for example amd64", data={"kind": "bad_operand"})
     return text
-
-
-def below(path: Path, roots: Sequence[Path]) -> Path:
-    """PATH without symbolic links, which is in one of ROOTS; raises AddressRefused otherwise."""
-    real = Path(os.path.realpath(path))
-    if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-        hint = "name its folder among the roots, or go there" if roots else "give the folder of the code as a root"
-        raise AddressRefused(f"{path} is outside of what may be read", hint=hint)
-    return real
 
 
 def error(output: Output, kind: str, message: str, hint: str, **more: Any) -> ToolchainFailed:

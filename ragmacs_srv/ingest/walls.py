@@ -9,7 +9,9 @@ from ..model import Page
 from .urls import parse
 
 STUB: Final = 200  # words: a longer page says something, whatever it asks for at its end
-_LOGIN = re.compile(r"/(?:log-?in|sign-?in|signon|sso|oauth2?|authorize|auth|session/new|users/sign_in)(?:[/.?]|$)", re.I)
+_LOGIN = re.compile(
+    r"/(?:log-?in|sign-?in|signon|sso|oauth2?|authorize|auth|session/new|users/sign_in)(?:[/.?]|$)", re.I
+)
 _PAID = re.compile(
     r"(?:subscribe|sign up|register|log in|sign in) (?:now )?to (?:continue|read|keep reading|unlock|access|get access)|"
     r"(?:for|to) (?:our )?subscribers only|already (?:a subscriber|subscribed)|this (?:article|content|story) is (?:for|"

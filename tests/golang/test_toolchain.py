@@ -16,6 +16,7 @@ from ragmacs_srv.errors import AddressRefused, Cancelled, InvalidParams, Toolcha
 from ragmacs_srv.events import Cancel
 from ragmacs_srv.golang import toolchain
 from ragmacs_srv.golang.toolchain import Target, Toolchain
+from ragmacs_srv.golang.workshop import below
 
 MODULE = "module example.com/m\n\ngo 1.22\n"
 MARK = "the marker that only foreign code writes"
@@ -203,12 +204,12 @@ def test_only_what_is_below_a_root_is_read(tmp_path: Path) -> None:
     (root / "in").mkdir(parents=True)
     outside.mkdir()
     (root / "link").symlink_to(outside)
-    assert toolchain.below(root / "in", [root]) == (root / "in").resolve()
+    assert below(root / "in", [root]) == (root / "in").resolve()
     for path in (outside, root / "link", root / ".." / "outside", tmp_path / "rooted"):
         with pytest.raises(AddressRefused):
-            toolchain.below(path, [root])
+            below(path, [root])
     with pytest.raises(AddressRefused, match="outside"):
-        toolchain.below(root, [])
+        below(root, [])
 
 
 # The real one

@@ -16,6 +16,7 @@ type Node struct {
 	Align    int64   `json:"align"`
 	PtrBytes int64   `json:"ptr_bytes"`
 	Embedded bool    `json:"embedded,omitempty"`
+	Struct   bool    `json:"struct,omitempty"`
 	Fields   []*Node `json:"fields,omitempty"` // of a struct
 	Len      int64   `json:"len,omitempty"`    // of an array of structs
 	Elem     *Node   `json:"elem,omitempty"`
@@ -54,20 +55,48 @@ func layout(request *Request) (any, error) {
 	if err := sized(found); err != nil {
 		return nil, err
 	}
-	measure := &measure{sizes: found.Sizes}
-	root := measure.node(found.Name, found.Type)
+	return found.layout(request)
+}
+
+// survey lays out every struct that the package declares at its own level and that has a size.
+func survey(request *Request) (any, error) {
+	packages, err := load(request, false)
+	if err != nil {
+		return nil, err
+	}
+	all := []*Layout{}
+	scope := packages[0].Types.Scope()
+	for _, name := range scope.Names() {
+		object, is := scope.Lookup(name).(*types.TypeName)
+		if !is || object.IsAlias() {
+			continue
+		}
+		found := packages[0].found(name, object.Type(), object.Pos())
+		if _, is := object.Type().Underlying().(*types.Struct); !is || sized(found) != nil {
+			continue
+		}
+		if made, err := found.layout(request); err == nil {
+			all = append(all, made)
+		}
+	}
+	return all, nil
+}
+
+func (f *Found) layout(request *Request) (*Layout, error) {
+	measure := &measure{sizes: f.Sizes}
+	root := measure.node(f.Name, f.Type)
 	if measure.nodes > most {
-		return nil, fail("too_large", "", "%s has more than %d fields", found.Name, most)
+		return nil, fail("too_large", "", "%s has more than %d fields", f.Name, most)
 	}
 	made := &Layout{
-		Package: found.Types.Path(), Type: found.Name, File: found.Pos.Filename, Line: found.Pos.Line,
-		Goarch: found.Goarch, WordSize: measure.word(), Root: root, Warnings: found.Errors, Unkeyed: found.unkeyed(),
+		Package: f.Types.Path(), Type: f.Name, File: f.Pos.Filename, Line: f.Pos.Line,
+		Goarch: f.Goarch, WordSize: measure.word(), Root: root, Warnings: f.Errors, Unkeyed: f.unkeyed(),
 	}
-	if structure, is := found.Type.Underlying().(*types.Struct); is {
+	if structure, is := f.Type.Underlying().(*types.Struct); is {
 		if order := measure.better(structure); order != nil {
-			best := measure.node(found.Name, newStruct(order))
+			best := measure.node(f.Name, newStruct(order))
 			made.Optimal = &Order{names(order), best.Size, best.PtrBytes, best}
-			made.Suggestion = found.suggest(request, structure, order)
+			made.Suggestion = f.suggest(request, structure, order)
 		}
 	}
 	return made, nil
@@ -166,6 +195,7 @@ func (m *measure) node(name string, kind types.Type) *Node {
 	}
 	switch under := kind.Underlying().(type) {
 	case *types.Struct:
+		made.Struct = true
 		fields := fieldsOf(under)
 		for i, offset := range m.sizes.Offsetsof(fields) {
 			field := m.node(fields[i].Name(), fields[i].Type())

@@ -212,10 +212,26 @@ func (p *Package) complain(err error) {
 	}
 }
 
+// needsCgo tells whether a file was left out because it speaks to C.
+func (p *Package) needsCgo() bool {
+	for _, name := range p.IgnoredGoFiles {
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ImportsOnly)
+		if err != nil {
+			continue
+		}
+		for _, each := range file.Imports {
+			if each.Path.Value == `"C"` {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // missing says why a package has no type of that name.
 func (p *Package) missing(name string, known []string) *Failure {
-	more := map[string]any{"known": known}
-	if len(p.CgoFiles) > 0 && !build.Default.CgoEnabled {
+	more := map[string]any{"name": name, "known": known}
+	if p.needsCgo() && !build.Default.CgoEnabled {
 		return &Failure{"cgo_disabled", "package " + p.ImportPath + " has cgo files, which are not read", "add --cgo", more}
 	}
 	hint := ""

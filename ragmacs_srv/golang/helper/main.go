@@ -44,6 +44,7 @@ func fail(kind, hint, format string, arguments ...any) *Failure {
 
 var ops = map[string]func(*Request) (any, error){
 	"layout": layout,
+	"survey": survey,
 }
 
 func main() {

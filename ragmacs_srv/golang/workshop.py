@@ -1,0 +1,68 @@
+"""What a caller says of their code becomes a folder that may be read, and the files in place of those on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import AddressRefused, InvalidParams
+from ..events import Cancel, Sink, ignore
+from .toolchain import HERE, Target, Toolchain
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """With what Go code is looked at: which go, where our own program is kept, what may be read, and who waits.
+
+    `find` gives the toolchain, or raises ToolchainMissing. Only what is below one of `roots` is read, beside the
+    standard library and what the code imports.
+    """
+
+    find: Callable[[], Toolchain]
+    cache: Path
+    roots: tuple[Path, ...]
+    cancel: Cancel
+    sink: Sink = ignore
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a package is looked for, for which machine, and what stands in place of files, by absolute path."""
+
+    folder: Path
+    target: Target = HERE
+    overlay: Mapping[Path, str] = field(default_factory=dict)
+
+
+@contextmanager
+def placed(
+    shop: Workshop, folder: str = "", target: Target = HERE, overlay: Mapping[str, str] | None = None
+) -> Iterator[Place]:
+    """The Place of FOLDER with OVERLAY, both checked; without a folder the first root, or one where nothing is.
+
+    Raises AddressRefused for what is outside of the roots, and InvalidParams for what is not there.
+    """
+    files = {below(Path(path), shop.roots): text for path, text in (overlay or {}).items()}
+    if folder:
+        chosen = below(Path(folder).expanduser(), shop.roots)
+        if not chosen.is_dir():
+            raise InvalidParams(f"{folder} is no folder", hint="name the folder of the package, or of its module")
+        yield Place(chosen, target, files)
+    elif shop.roots and shop.roots[0] != Path("/"):
+        yield Place(shop.roots[0], target, files)
+    else:
+        with tempfile.TemporaryDirectory(prefix="ragmacs-go-") as nowhere:
+            yield Place(Path(nowhere), target, files)
+
+
+def below(path: Path, roots: Sequence[Path]) -> Path:
+    """PATH without symbolic links, which is in one of ROOTS; raises AddressRefused otherwise."""
+    real = Path(os.path.realpath(path))
+    if not path.is_absolute() or not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+        hint = "give its folder as a root: [go] roots, or roots of initialize"
+        raise AddressRefused(f"{path} is outside of what may be read", hint=hint)
+    return real
