@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ragmacs_srv import client
-from tests.rpc_server import listening
+from tests.real_server import real
+from tests.search import library
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 20
@@ -29,8 +31,6 @@ if __name__ == '__main__':
     sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])
     sys.exit(main())
 """
-HIT = {"heading": ["A guide to the collector", "GOGC"], "link": "https://go.example/gc#gogc", "text": "GOGC sets " * 40}
-FOUND = {"results": [HIT] * 8, "mode": "hybrid", "reason": "", "notes": []}
 
 
 def spent(command: Sequence[str]) -> float:
@@ -45,6 +45,8 @@ def spent(command: Sequence[str]) -> float:
 def test_a_search_through_the_server_costs_at_most_three_pythons(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    library.build(home / "store")
+    (home / "config.toml").write_text('[search]\nmode = "lexical"\n')
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # pip compiles what it installs
@@ -53,11 +55,11 @@ def test_a_search_through_the_server_costs_at_most_three_pythons(
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "an empty console script": [sys.executable, "-c", "import re, sys"],
-        "ragmacs search": [sys.executable, str(script), "search", "What does GOGC do?"],
+        "ragmacs search": [sys.executable, str(script), "search", "heap limit"],
     }
-    with listening(Path(client.socket_path(str(home), os.environ)), search=lambda params, send: FOUND) as server:
+    with real(os.environ) as server:
         rounds = [{name: spent(command) for name, command in commands.items()} for _ in range(RUNS)]
-        assert server.names() == ["search"] * RUNS
+        assert server.service.requests == 2 * RUNS  # a greeting, and the search
     least = {name: min(each[name] for each in rounds) for name in commands}
     base = least["python -c pass"]
     print()

@@ -31,6 +31,10 @@ def test_a_warm_query_costs_about_what_encoding_its_question_does(found: Sides, 
     assert found["ours"][kind] <= most * found["theirs"]["encode"]
 
 
+def test_a_search_through_the_server_costs_hardly_more_than_the_search(found: Sides) -> None:
+    assert found["ours"]["protocol"] <= 0.05 * found["ours"]["maxsim"]
+
+
 def test_ten_thousand_chunks_fit_into_little_memory(found: Sides) -> None:
     assert found["ours"]["anon_mb"] <= 250
 
