@@ -371,26 +371,29 @@ def connect(path: str, environ: Mapping[str, str], command: Command) -> Peer:
     """A connection to the server at PATH, with our version and settings, started if need be; raises Unserved."""
     peer = _reach(path) or start(path, environ, command)
     try:
-        if _outdated(peer, environ, path):
+        found, why = _greeted(peer, path, environ)
+        if why:
             peer.stop()
             peer.close()
             peer = start(path, environ, command)
-            if why := _outdated(peer, environ, path):
+            _, why = _greeted(peer, path, environ)
+            if why:
                 raise Unserved(f"{why}, and starts again as that")
+            _open_http(peer, str(found.get("server", {}).get("http")))
     except Unserved:
         peer.close()
         raise
     return peer
 
 
-def _outdated(peer: Peer, environ: Mapping[str, str], path: str) -> str:
-    """Why the server should be started anew, or ""; raises Unserved where it is not ours to use, nor to end."""
+def _greeted(peer: Peer, path: str, environ: Mapping[str, str]) -> tuple[Any, str]:
+    """(the server's greeting, why it should be started anew or ""); raises Unserved where it is not ours to end."""
     try:
         found = peer.call("initialize", {"client": "ragmacs", "version": __version__}, timeout=HANDSHAKE_TIMEOUT)
         if found["version"] != __version__:
             why = f"the server at {path} is of version {found['version']}"
         elif (theirs := found["configuration"]) == (ours := configuration(environ)):
-            return ""
+            return found, ""
         elif theirs["environ"] != ours["environ"]:
             raise Unserved(f"the server at {path} has other settings in its environment")
         else:
@@ -400,7 +403,17 @@ def _outdated(peer: Peer, environ: Mapping[str, str], path: str) -> str:
             raise Unserved(f"{why}, and is at work")
     except (Gone, Failure, LookupError, TypeError, AttributeError) as exc:
         raise Unserved(f"the server at {path} does not answer: {exc}") from None
-    return why
+    return found, why
+
+
+def _open_http(peer: Peer, address: str) -> None:
+    """Have the server listen at ADDRESS, as the one that it replaces did, if that did."""
+    port = address.rpartition(":")[2]
+    if port.isdigit():
+        try:
+            peer.call("server/http", {"port": int(port)}, timeout=HANDSHAKE_TIMEOUT)
+        except (Gone, Failure) as exc:
+            _say(f"note: nothing listens at {address} any more: {exc}")
 
 
 def start(path: str, environ: Mapping[str, str], command: Command) -> Peer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -101,7 +102,7 @@ def test_a_server_of_another_version_is_replaced(start: Start, place: Place, com
 
 
 def test_a_changed_configuration_starts_the_server_anew(start: Start, place: Place, home: Path) -> None:
-    assert "lexical" in said(start("search", "heap", "--json"))[1]
+    assert said(start("search", "heap"))[0] == 0
     before = holder(place.path)
     (home / "config.toml").write_text('[search]\nmode = "lexical"\nlimit = 3\n')
     assert f"{place.path} answered" in said(start("search", "heap", "-v"))[2]
@@ -109,6 +110,15 @@ def test_a_changed_configuration_starts_the_server_anew(start: Start, place: Pla
     (home / "config.toml").write_text("[search")
     code, _, err = said(start("search", "heap"))
     assert (code, str(home / "config.toml") in err) == (78, True)
+
+
+def test_a_server_that_starts_anew_listens_on_http_as_before(start: Start, place: Place, home: Path) -> None:
+    found = json.loads(said(start("serve", "--detach", "--http", "0", "--json"))[1])
+    (home / "config.toml").write_text('[search]\nmode = "lexical"\nlimit = 3\n')
+    assert said(start("search", "heap", "--quiet"))[::2] == (0, "")
+    after = json.loads(said(start("status", "--json"))[1])["server"]
+    assert after["pid"] != found["server"]["pid"]
+    assert after["http"] == found["address"]
 
 
 def test_a_second_server_says_which_one_is_there(start: Start, place: Place) -> None:
