@@ -87,6 +87,10 @@ class Gone(Exception):
     """The server went away, or said what is none of our protocol, before it had answered."""
 
 
+class Silent(Gone):
+    """The server has not answered in time."""
+
+
 class Failure(Exception):
     """A JSON-RPC error, or one of our own that is shown in the same way."""
 
@@ -352,6 +356,8 @@ class Peer:
             if not isinstance(message, dict):
                 raise ValueError(message)
             return message
+        except TimeoutError:
+            raise Silent("it is silent") from None
         except OSError as exc:
             raise Gone(exc.strerror or str(exc)) from None
         except ValueError:
@@ -378,7 +384,7 @@ def connect(path: str, environ: Mapping[str, str], command: Command) -> Peer:
             peer = start(path, environ, command)
             _, why = _greeted(peer, path, environ)
             if why:
-                raise Unserved(f"{why}, and starts again as that")
+                raise Unserved(f"{why}, also after a new start")
             _open_http(peer, str(found.get("server", {}).get("http")))
     except Unserved:
         peer.close()
@@ -401,8 +407,10 @@ def _greeted(peer: Peer, path: str, environ: Mapping[str, str]) -> tuple[Any, st
         queue = found.get("server", {}).get("queue", {})  # another version may say it otherwise
         if any(lane["running"] for lane in queue.values()):
             raise Unserved(f"{why}, and is at work")
-    except (Gone, Failure, LookupError, TypeError, AttributeError) as exc:
+    except (Silent, Failure, LookupError, TypeError, AttributeError) as exc:
         raise Unserved(f"the server at {path} does not answer: {exc}") from None
+    except Gone as exc:  # it was about to end
+        return {}, f"the server at {path} does not answer: {exc}"
     return found, why
 
 

@@ -28,7 +28,7 @@ class Server:
     """Listens at PATH; `asked` has every message that came, as (method, params)."""
 
     def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
-        self.methods = {"initialize": greet, **methods}
+        self.methods: dict[str, Method] = {"initialize": greet, **methods}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.came = threading.Condition()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,10 +48,14 @@ class Server:
         with self.came:
             return self.came.wait_for(lambda: method in self.names(), 30)
 
-    def close(self) -> None:
-        """Let go of the socket, once all clients have let go of us."""
+    def refuse(self) -> None:
+        """Take no more clients."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket, once all clients have let go of us."""
+        self.refuse()
         self._thread.join()
         self._listener.close()
 

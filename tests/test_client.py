@@ -288,6 +288,12 @@ def test_no_server_means_none(thin: Both, server: Server) -> None:
     assert (done.code, server.asked, "--no-server" in done.err) == (-1, [], True)
 
 
+def test_v_changes_nothing_but_what_is_said_aside(agree: Both, thin: Both, here: Both) -> None:
+    served, own = thin("search", "heap", "-v"), here("search", "heap", "-v", "--no-server")
+    assert (served.code, served.out) == (own.code, own.out) == (0, agree("search", "heap").out)
+    assert " answered" in served.err
+
+
 def test_v_says_who_answered(thin: Both, server: Server, socket_at: Path) -> None:
     assert str(socket_at) in thin("status", "-v").err
 
@@ -379,6 +385,14 @@ def test_who_does_not_greet_is_no_server(thin: Both, socket_at: Path, greeting: 
     assert (done.code, "does not answer" in done.err) == (-1, True)
 
 
+def test_a_server_that_was_about_to_end_is_started_anew(thin: Both, socket_at: Path) -> None:
+    greetings = iter([hang_up, greet])
+    found = {"results": [], "mode": "hybrid", "reason": "", "notes": []}
+    methods = {"initialize": lambda *given: next(greetings)(*given), "search": lambda params, send: found}
+    with listening(socket_at, **methods):
+        assert thin("search", "heap") == Done(0, "nothing found\n", "")
+
+
 def test_who_does_not_answer_a_greeting_is_not_waited_for(
     thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,9 +453,19 @@ def test_a_server_is_started_when_none_runs(thin: Both, startable: None) -> None
     assert thin("search", "heap") == Done(0, "nothing found\n", "note: I am new\n")
 
 
+def end(server: Server) -> Callable[..., Any]:
+    """What a server does that is told to stop."""
+
+    def stop(params: dict[str, Any], send: Send) -> Any:
+        server.refuse()
+        raise Hangup
+
+    return stop
+
+
 def test_a_server_of_another_version_is_replaced(thin: Both, socket_at: Path, startable: None) -> None:
-    with listening(socket_at, initialize=lambda params, send: {"version": "0.0"}, server_stop=hang_up) as old:
-        threading.Thread(target=lambda: old.wait_for("server/stop") and old.close()).start()
+    with listening(socket_at, initialize=lambda params, send: {"version": "0.0"}) as old:
+        old.methods["server/stop"] = end(old)
         done = thin("search", "heap")
     assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
 
@@ -461,8 +485,8 @@ def test_a_server_that_has_read_another_configuration_is_replaced(
 ) -> None:
     read = greet({}, lambda *_: None)
     CHANGES[change](home / "config.toml")
-    with listening(socket_at, initialize=lambda params, send: read, server_stop=hang_up) as old:
-        threading.Thread(target=lambda: old.wait_for("server/stop") and old.close()).start()
+    with listening(socket_at, initialize=lambda params, send: read) as old:
+        old.methods["server/stop"] = end(old)
         done = thin("search", "heap")
     assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
 
