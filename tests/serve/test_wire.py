@@ -58,9 +58,9 @@ class Line:
 
 
 @contextmanager
-def serving(home: Path, options: Options) -> Iterator[tuple[Path, Server, threading.Thread]]:
-    """A server in this process, without vectors."""
-    environ = {"RAGMACS_HOME": str(home), "RAGMACS_SEARCH_MODE": "lexical"}
+def serving(home: Path, options: Options, **more: str) -> Iterator[tuple[Path, Server, threading.Thread]]:
+    """A server in this process, without vectors; MORE is in its environment."""
+    environ = {"RAGMACS_HOME": str(home), "RAGMACS_SEARCH_MODE": "lexical", **more}
     path = Path(client.socket_path(str(home), {"TMPDIR": str(home.parent)}))
     with App(load(environ), environ) as app, listening(path) as listener:
         server = Server(app, options, path=path)
