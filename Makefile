@@ -33,10 +33,11 @@ lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Measure speed beside the plain tools, the engines, extraction and retrieval on the saved pages
+bench: $(VENV)/dev ## Measure speed beside the plain tools, the engines, a hundred clients, extraction and retrieval
 	$(BIN)/python tests/bench/speed.py
 	$(BIN)/python tests/bench/engines.py
 	$(BIN)/python tests/bench/extraction.py
+	$(BIN)/python tests/bench/load.py
 	$(BIN)/python -m pytest -m "" -s tests/bench --ignore tests/bench/test_speed_gate.py
 
 growth: $(VENV)/dev ## Measure search up to a million chunks: an hour on two cores, 8 GB of disk
