@@ -346,8 +346,8 @@ def measure(home: Path, plan: Plan, runs: int) -> list[Run]:
     replies = [llm_server.Reply(Slow())] * (40 * plan.clients * plan.requests)
     with made_up_pages() as site, llm_server.scripted(*replies) as llm, started(home, llm.url) as server:
         seeds = [f"{site.origin}/before/{n}" for n in range(plan.pages)]
-        for targets in (["handbook"], [*seeds, "--name", "before", "--depth", "0", "--allow", site.origin]):
-            subprocess.run(server.command("crawl", *targets), env=server.environ, check=True, capture_output=True)
+        targets = ["handbook", *seeds, "--name", "before", "--depth", "0", "--allow", site.origin]
+        subprocess.run(server.command("crawl", *targets), env=server.environ, check=True, capture_output=True)
         warm = Plan(max(1, plan.clients // 5), max(1, plan.requests // 2), 0.0, plan.pages, 0)
         asyncio.run(Load(server, site, warm, 0).all())
         return [asyncio.run(Load(server, site, plan, n + 1).all()) for n in range(runs)]
