@@ -116,6 +116,7 @@ class Page:
     author: str = ""
     date: str = ""
     marked: bool = True  # the content element was marked up (article, main); else it had to be guessed
+    notes: tuple[str, ...] = ()  # for who reads it now: what of it could not be read, or is not all of it
 
     def part(self, anchor: str) -> tuple[Section, ...]:
         """The section at ANCHOR and those below it; none for an unknown anchor, all for ""."""

@@ -42,6 +42,7 @@ HOMES = {
     "lxml": {"ingest/extract.py", "ingest/dom.py", "ingest/clean.py"},
     "markdown_it": {"ingest/extract.py"},
     "feedparser": {"ingest/bookmarks.py"},
+    "pypdf": {"ingest/pdf.py"},
     "faiss": {"search/vectors.py"},
     "sentence_transformers": {"search/embed.py"},
     "transformers": {"search/embed.py"},

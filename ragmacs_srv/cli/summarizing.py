@@ -8,15 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .. import pipeline, render
+from .. import render
 from ..answer.summarize import LENGTH, Summary
-from ..errors import InvalidParams
-from ..ingest import sniff
+from ..ingest import files
 from ..ingest.handbook import SCHEME
 from ..model import Response
 from .terminal import Allow, Mirror, Terminal, command, entries
-
-MAX_FILE = 10 * 2**20  # bytes, as of a fetched page
 
 
 @command()
@@ -47,11 +44,4 @@ def summarize(
 
 def _file(name: str) -> Response:
     """The document in the file NAME, or on stdin for "-", as if it had been fetched."""
-    path = Path(name.partition("#")[0])
-    try:
-        body = sys.stdin.buffer.read(MAX_FILE) if name == "-" else path.read_bytes()[:MAX_FILE]
-    except OSError as exc:
-        hint = "name a file, or an address that begins with https://"
-        raise InvalidParams(f"{path} cannot be read: {exc.strerror}", hint=hint) from exc
-    url = "file:stdin" if name == "-" else path.absolute().as_uri()
-    return Response(url, url, 200, body, sniff.media_type(body, "", str(path)), "", "", "", pipeline.now())
+    return files.read_stream(sys.stdin.buffer) if name == "-" else files.read(Path(name.partition("#")[0]))

@@ -309,9 +309,9 @@ class _Walker:
             return
         if self._row is None:
             self.end_block()
-            self._out.append(Piece("code", _fenced(code, _language(element))))
+            self._out.append(Piece("code", fenced(code, _language(element))))
         else:
-            self._later.append(Piece("code", _fenced(code, _language(element))))
+            self._later.append(Piece("code", fenced(code, _language(element))))
 
     def _image(self, element: _Element) -> None:
         alt = line(element.get("alt", ""))
@@ -383,7 +383,7 @@ def _language(pre: _Element) -> str:
     return ""
 
 
-def _fenced(code: str, language: str) -> str:
+def fenced(code: str, language: str = "") -> str:
     """CODE between fences longer than any run of backticks in it, not a character changed.
 
     A newline right after `<pre>` is not part of the code (HTML, 13.1.2.5); the fence's own stands in for it.

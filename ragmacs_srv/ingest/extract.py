@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 
 from ..errors import NoContent
 from ..model import Page
+from . import org, sniff
 from .charset import decode
 from .clean import clean, is_byline
 from .dom import clear, heading_text, line, walk
@@ -31,6 +32,8 @@ from .sections import Heading, Piece, build, cut, pieces
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 MARKDOWN: Final = frozenset({"text/markdown", "text/x-markdown"})
 PLAIN: Final = frozenset({"text/plain"})
+ORG: Final = frozenset({"text/org"})
+PDF: Final = frozenset({"application/pdf"})
 
 MIN_WORDS: Final = 20  # fewer, code and headings counted, are an error page or a shell for scripts
 HOLDS: Final = 0.95  # of trafilatura's words stand in an element that is the content
@@ -50,8 +53,15 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
         page = _from_markdown(decode(body, charset), url)
     elif media_type in HTML:
         page = _from_html(decode(body, charset, declared=True), url)
+    elif media_type in ORG:
+        page = _from_org(decode(body, charset), url)
+    elif media_type in PDF:
+        from .pdf import read  # here: it takes as long to import as thirty pages take to read
+
+        page = read(body, url)
     else:
-        raise NoContent(f"{url} is {media_type or 'of no known type'}, which cannot be read as text")
+        hint = "HTML, Markdown, Org, plain text and PDF can be read"
+        raise NoContent(f"{url} is {sniff.describe(media_type)}, which cannot be read as text", hint=hint)
     if _count(page) < MIN_WORDS:
         raise NoContent(
             f"{url} holds fewer than {MIN_WORDS} words of text",
@@ -321,6 +331,19 @@ def _unique(slug: str, slugs: Counter[str]) -> str:
     """SLUG, numbered if it has been used: "usage", "usage-1"."""
     slugs[slug] += 1
     return f"{slug}-{slugs[slug] - 1}" if slugs[slug] > 1 else slug
+
+
+def _from_org(text: str, url: str) -> Page:
+    found = org.read(text)
+    slugs = Counter(part.anchor for part in found.parts if isinstance(part, Heading) and part.anchor)
+    parts = [
+        part._replace(anchor=part.anchor or _unique(_slug(part.text), slugs)) if isinstance(part, Heading) else part
+        for part in found.parts
+    ]
+    headings = [part for part in parts if isinstance(part, Heading)]
+    title = found.title or (headings[0].text if headings else "") or _name(url)
+    links = dict.fromkeys(_resolve(url, each) for each in found.links)
+    return Page(url, title, tuple(cut(url, title, parts)), tuple(filter(None, links)))
 
 
 def _from_plain(text: str, url: str) -> Page:

@@ -13,7 +13,7 @@ from .pace import retry_after
 from .urls import Parts, shown
 
 SUCCESS = frozenset({200, 203, 204, 205})
-READABLE = frozenset({"text/html", "text/plain", "text/markdown"})
+READABLE = frozenset({"text/html", "text/plain", "text/markdown", "text/org", "application/pdf"})
 
 _STATUS_WORDS = {
     304: ("is said to be unchanged, though we asked without a copy", "a cache on the way is broken; try again later"),
@@ -97,7 +97,9 @@ def _unsupported(url: str, kind: str, declared: str) -> FetchError:
     called = declared.partition(";")[0].strip().lower()[:80]
     lie = f" although the server calls it {called}" if called not in ("", kind) else ""
     message = f"{url} is {sniff.describe(kind)}{lie}; not supported yet"
-    return FetchError(message, hint="HTML, Markdown and plain text can be read", data={"url": url, "media_type": kind})
+    return FetchError(
+        message, hint="HTML, Markdown, Org, plain text and PDF can be read", data={"url": url, "media_type": kind}
+    )
 
 
 def _now() -> datetime:

@@ -49,6 +49,8 @@ _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|h1|div|p|meta|art
 _FEED = re.compile(rb"<(?:rss|feed|rdf:RDF)[\s>]")
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown", "text/x-web-markdown"})
+_ORG_TYPES = frozenset({"text/org", "text/x-org"})
+_TEXTS = {".md": "text/markdown", ".markdown": "text/markdown", ".org": "text/org"}  # by the end of a path
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 _FEED_TYPES = frozenset({"application/rss+xml", "application/atom+xml", "application/rdf+xml"})
 _NOT_FOR_PAGES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"})  # Python's own
@@ -110,10 +112,12 @@ def _textual(body: bytes, declared: str, path: str) -> str:
         return _markup(body, declared)
     if declared in _MARKDOWN_TYPES:
         return "text/markdown"
+    if declared in _ORG_TYPES:
+        return "text/org"
     if declared in ("", BINARY) and _looks_like_html(body):
         return "text/html"
     if declared in ("", BINARY, "text/plain"):
-        return "text/markdown" if path.endswith((".md", ".markdown")) else "text/plain"
+        return next((kind for end, kind in _TEXTS.items() if path.endswith(end)), "text/plain")
     return "application/json" if declared.endswith(("/json", "+json")) else declared
 
 

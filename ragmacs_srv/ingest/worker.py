@@ -34,6 +34,7 @@ MEMORY: Final = 2 << 30  # bytes of address space
 PAGES: Final = 1000  # read by one worker; trafilatura's caches only grow
 LARGEST: Final = 256 << 20  # bytes of a frame
 START: Final = 60.0  # seconds to import what the worker needs, on a busy machine
+BOOK: Final = 90.0  # seconds for a PDF, which is hundreds of pages in one: `pdf.SECONDS` of CPU, on a busy machine
 _SIZE: Final = struct.Struct(">Q")
 # No more: what reads hostile bytes needs no keys.
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "TMPDIR")
@@ -56,7 +57,8 @@ class Extractor:
                 self._worker = _Worker(cancel)
             worker = self._worker
             try:
-                reply = worker.ask(response, self.limit, cancel)
+                limit = max(self.limit, BOOK) if response.media_type == "application/pdf" else self.limit
+                reply = worker.ask(response, limit, cancel)
             finally:
                 if worker.spent:
                     self._drop()
@@ -256,7 +258,8 @@ def _read(stream: IO[bytes]) -> bytes:
 def _page(fields: dict[str, Any]) -> Page:
     """The inverse of `asdict`, after JSON has made lists of all tuples."""
     sections = tuple(_section(section) for section in fields.pop("sections"))
-    return Page(**(fields | {"sections": sections, "links": tuple(fields["links"])}))
+    lists = {"links": tuple(fields["links"]), "notes": tuple(fields["notes"])}
+    return Page(**(fields | lists | {"sections": sections}))
 
 
 def _section(fields: dict[str, Any]) -> Section:

@@ -173,9 +173,11 @@ def test_a_client_error_is_final(status):
     assert f"{site.origin}/" in error.value.message
 
 
-@pytest.mark.parametrize(
-    ("body", "words"), [(b"%PDF-1.7", "a PDF"), (b"\x89PNG\r\n\x1a\n", "an image"), (b"PK\x03\x04", "a ZIP archive")]
-)
+def test_a_pdf_is_one_whatever_the_server_calls_it():
+    assert fetch({"/": Answer(b"%PDF-1.7")}).media_type == "application/pdf"
+
+
+@pytest.mark.parametrize(("body", "words"), [(b"\x89PNG\r\n\x1a\n", "an image"), (b"PK\x03\x04", "a ZIP archive")])
 def test_a_binary_served_as_html_is_refused_by_its_name(body, words):
     with pytest.raises(FetchError, match=f"is {words}.* although the server calls it text/html; not supported yet"):
         fetch({"/": Answer(body)})
