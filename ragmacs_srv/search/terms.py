@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
+LONGEST = 40  # letters of a word that is worth remembering
 WORD = re.compile(r"\w+")
 # debug.SetGCPercent, runtime/metrics, 1.25, pkg:version; possessive, so that a line without a blank takes linear time
 COMPOUND = re.compile(r"\b\w++(?:[./:]\w++)+")
@@ -149,15 +151,23 @@ def _notations(text: str) -> Iterator[str]:
             yield value
 
 
-def _word(word: str) -> Iterator[str]:
+def _word(word: str) -> tuple[str, ...]:
     """WORD itself, then the pieces of a snake_case or CamelCase name."""
+    return _remembered(word) if len(word) <= LONGEST else _parts(word)
+
+
+@lru_cache(maxsize=1 << 14)  # a text says few words often
+def _remembered(word: str) -> tuple[str, ...]:
+    return _parts(word)
+
+
+def _parts(word: str) -> tuple[str, ...]:
     lower = word.lower()
     if lower in STOP:
-        return
-    yield stem(lower)
-    if "_" in word:
-        yield from (stem(part) for part in lower.split("_") if part and part not in STOP)
-    yield from (stem(piece) for piece in _pieces(word) if len(piece) > 1 and piece not in STOP)
+        return ()
+    parts = lower.split("_") if "_" in word else ()
+    pieces = (piece for piece in _pieces(word) if len(piece) > 1)
+    return tuple(stem(each) for each in (lower, *parts, *pieces) if each and each not in STOP)
 
 
 def _compound(compound: str) -> Iterator[str]:
