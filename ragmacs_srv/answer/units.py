@@ -13,7 +13,9 @@ MIN_WORDS = 4  # shorter ones are labels; they would fill left-over space
 MIN_PHRASE = 7  # the same for what is no sentence: the titles in a list of links, the names in a menu
 MAX_CODE = 250
 
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]”’]*\s+(?=[A-Z0-9`\"'(\[“‘*])")
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+CAPITAL = "A-ZÀ-ÖØ-ÞΆ-ΫЀ-Я\u0530-\u0556\u05d0-\u1fff\u3040-\ud7ff"  # or a letter of a script without any
+SENTENCE_END = re.compile(rf"(?<=[.!?।؟])[\"')\]”’»]*\s+(?=[{CAPITAL}0-9`\"'(\[“‘«*])|(?<=[。！？])[」』”]*\s*")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Fig|Eq|No|St|Dr|Mr|Ms)|\b[A-Z])\.$")
 DANGLING = re.compile(
     r"(?:This|That|These|Those|It|Its|They|Their|Such|However|Therefore|Thus|Hence|Instead|Moreover|Furthermore|"
@@ -54,6 +56,17 @@ class Unit:
         return " ".join(BULLET.sub("", self.quote, count=1).split())
 
 
+def size(text: str) -> int:
+    """How many words TEXT has; two characters of a script that puts no blanks between words are one."""
+    return len(text.split()) + (0 if text.isascii() else len(UNSPACED.findall(text)) // 2)
+
+
+def clipped(text: str, words: int) -> str:
+    """TEXT cut to at most WORDS words, on one line."""
+    kept = " ".join(text.split()[:words])
+    return kept if size(kept) <= words else kept[:words]
+
+
 def units(section: Section) -> list[Unit]:
     """The quotable parts of SECTION in reading order; headings and pictures are never quoted."""
     found: list[Unit] = []
@@ -92,8 +105,8 @@ def _speaks(unit: Unit) -> bool:
         filled = [cell for cell in text.split("|") if re.search(r"\w", cell)]
         whole, text = len(filled) > 1, text if len(filled) > 1 else "".join(filled)
     else:
-        whole = text.endswith((".", "!", "?", ":", ";", ")", "`"))
-    return len(text.split()) >= (MIN_WORDS if whole else MIN_PHRASE)
+        whole = text.endswith((".", "!", "?", ":", ";", ")", "`", "。", "！", "？"))
+    return size(text) >= (MIN_WORDS if whole else MIN_PHRASE)
 
 
 def _lead(unit: Unit, before: Sequence[Unit]) -> Unit | None:
