@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from . import pipeline
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
-from .answer import evaluation
+from .answer import evaluation, kept
 from .answer import summarize as summarizing
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
-from .answer.summarize import LENGTH, Point, Summary, check_length
+from .answer.summarize import LENGTH, Point, Summary, check_form, check_length
 from .aside import PREPARE, Preparation
 from .errors import AddressRefused, Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
@@ -445,25 +445,43 @@ class App:
         mirror: Sequence[str] = (),
         known_only: bool = False,
         page: Page | None = None,
+        style: str = "bullets",
+        language: str = "",
+        refresh: bool = False,
     ) -> Iterator[Point | Summary]:
         """A summary of PAGE, else of the page at URL: points as they come, then the Summary that holds them.
 
         An indexed page is not fetched; with #anchor only that section, and what is below it, is summarized.
-        ALLOW, MIRROR and KNOWN_ONLY are as in `read`.
+        ALLOW, MIRROR and KNOWN_ONLY are as in `read`. STYLE and LANGUAGE are as in `summarize.summarize`. What an
+        LLM wrote is kept; REFRESH has it write again.
         """
         check_length(length)
+        check_form(style, language)
         cached = self.indexed(url) if page is None else None
-        page = page or cached or self.read(url, allow=allow, mirror=mirror, known_only=known_only)
-        settings = self.settings.answer
-        yield from summarizing.summarize(
-            section_of(page, url),
+        page = section_of(page or cached or self.read(url, allow=allow, mirror=mirror, known_only=known_only), url)
+        settings, llm = self.settings.answer, self.settings.llm
+        budget = answering.Budget(settings.max_chars, settings.context_chars, llm.max_tokens, settings.summary_tokens)
+        summaries = kept.Kept(self.settings.folders.summaries)
+        key = kept.key(page, llm.base_url, llm.model, length, style, language, *astuple(budget)) if self.chat else ""
+        if key and not refresh and (known := summaries.get(key)):
+            yield from known.points
+            yield known
+            return
+        pieces = summarizing.summarize(
+            page,
             self.chat,
             length=length,
-            budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
+            style=style,
+            language=language,
+            budget=budget,
             from_cache=cached is not None,
             sink=self.sink,
             cancel=self.cancel,
         )
+        for piece in pieces:
+            if key and isinstance(piece, Summary) and piece.model and piece.complete:
+                summaries.put(key, piece)
+            yield piece
 
     # Measuring
 

@@ -61,6 +61,10 @@ class Folders:
         return self.cache / "go"
 
     @property
+    def summaries(self) -> Path:
+        return self.cache / "summaries"
+
+    @property
     def handbook(self) -> Path:
         return self.cache / "handbook"
 
@@ -108,6 +112,8 @@ class AnswerSettings:
 
     max_chars: int = 1000  # an extractive answer
     context_chars: int = 12000  # passages shown to the LLM
+    # Of prompts and replies for one summary: three long guides, minutes on a laptop. A longer page is shown in part.
+    summary_tokens: int = 60000
 
 
 @dataclass(frozen=True, slots=True)

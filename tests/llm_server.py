@@ -6,7 +6,7 @@ import json
 import queue
 import ssl
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -49,12 +49,13 @@ class Request:
 class Server:
     """Where to find the server, what it was asked, and when a client hung up on it."""
 
-    def __init__(self, replies: Sequence[Reply]) -> None:
+    def __init__(self, replies: Sequence[Reply], answer: Callable[[Request], Reply] | None = None) -> None:
         self.url = ""
         self.requests: list[Request] = []
         self.hung_up = threading.Event()
         self._arrived: queue.Queue[Request] = queue.Queue()
         self._replies = iter(replies)
+        self._answer = answer
 
     def next_request(self) -> Request:
         """The next request, as soon as it has arrived."""
@@ -63,6 +64,8 @@ class Server:
     def take(self, request: Request) -> Reply:
         self.requests.append(request)
         self._arrived.put(request)
+        if self._answer is not None:
+            return self._answer(request)
         return next(self._replies, json_reply({"error": {"message": "the script is over"}}, status=500))
 
 
@@ -111,10 +114,12 @@ class _HTTPServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """Serve REPLIES in turn, one a request; afterwards every request fails with 500."""
+def scripted(
+    *replies: Reply, tls: ssl.SSLContext | None = None, answer: Callable[[Request], Reply] | None = None
+) -> Iterator[Server]:
+    """Serve REPLIES in turn, one a request, afterwards every request fails with 500; or what ANSWER makes of each."""
     httpd = _HTTPServer(("127.0.0.1", 0), _Handler)
-    httpd.script = Server(replies)
+    httpd.script = Server(replies, answer)
     httpd.script.url = f"{'https' if tls else 'http'}://127.0.0.1:{httpd.server_port}/v1"
     if tls:
         httpd.socket = tls.wrap_socket(httpd.socket, server_side=True)

@@ -34,11 +34,12 @@ SEE_ALSO = 120  # characters kept for their names
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long an answer may be, and how much an LLM is shown; in characters but for `tokens`."""
+    """How long an answer may be, and how much an LLM is shown; in characters but for `tokens` and `whole`."""
 
     answer: int = 1000
-    context: int = 12000
-    tokens: int = 800
+    context: int = 12000  # of one prompt
+    tokens: int = 800  # of a reply
+    whole: int = 60000  # tokens of all prompts and replies for one summary
 
 
 def ask(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import render
-from ..answer.summarize import LENGTH, Summary
+from ..answer.summarize import LENGTH, STYLES, Summary
 from ..ingest import files
 from ..ingest.handbook import SCHEME
 from ..model import Response
@@ -21,6 +21,9 @@ def summarize(
     terminal: Terminal,
     target: Annotated[str, typer.Argument(metavar="URL|FILE|-", help="With #anchor: that section only.")],
     length: Annotated[int, typer.Option("-n", "--length", metavar="WORDS", help="Words at most.")] = LENGTH,
+    style: Annotated[str, typer.Option(metavar="|".join(STYLES), help="Its form.")] = STYLES[0],
+    language: Annotated[str, typer.Option(help="In which an LLM is to write; default: the page's.")] = "",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Have the LLM write again what was kept.")] = False,
     no_llm: Annotated[bool, typer.Option("--no-llm", help="Extract, even when an LLM is configured.")] = False,
     allow: Allow = None,
     mirror: Mirror = None,
@@ -29,7 +32,8 @@ def summarize(
     with terminal.app(llm_base_url="" if no_llm else None) as app:
         local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
         summary = None
-        for piece in app.summarize(target, length=length, allow=entries(allow), mirror=entries(mirror), page=local):
+        form: dict[str, Any] = {"length": length, "style": style, "language": language, "refresh": refresh}
+        for piece in app.summarize(target, **form, allow=entries(allow), mirror=entries(mirror), page=local):
             if isinstance(piece, Summary):
                 summary = piece
             elif not terminal.json:

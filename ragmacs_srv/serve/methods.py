@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from .. import __version__, pipeline, registry
-from ..answer.summarize import LENGTH, Summary
+from ..answer.summarize import LENGTH, STYLES, Summary
 from ..app import App
 from ..errors import InvalidParams
 from ..ingest import files
@@ -164,12 +164,16 @@ class Methods:
         length: Annotated[int, "Words at most."] = LENGTH,
         allow: Allow = (),
         mirror: Mirror = (),
+        style: Annotated[str, f"One of {', '.join(STYLES)}."] = STYLES[0],
+        language: Annotated[str, "In which an LLM is to write. Default: the page's."] = "",
+        refresh: Annotated[bool, "Have the LLM write again what was kept."] = False,
     ) -> Shape:
         """A page in few words; its points go ahead as `$/delta`, a line each."""
         shape: Shape = {}
         with self._request(call) as app:
             page = _file(app, call, url)
-            for piece in app.summarize(url, length=length, allow=allow, mirror=mirror, page=page):
+            form: dict[str, Any] = {"length": length, "style": style, "language": language, "refresh": refresh}
+            for piece in app.summarize(url, **form, allow=allow, mirror=mirror, page=page):
                 call.cancel.check()
                 if isinstance(piece, Summary):
                     shape = piece.as_json()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragmacs_srv.answer.ask import Budget
-from ragmacs_srv.answer.digest import LABEL, NAMES, digest, names, outline, size, title
+from ragmacs_srv.answer.digest import LABEL, NAMES, digest, names, outline, title
 from ragmacs_srv.answer.llm import OpenAIChat
-from ragmacs_srv.answer.summarize import MAX_CALLS, Point, Summary, summarize
+from ragmacs_srv.answer.summarize import STYLES, Point, Summary, summarize
+from ragmacs_srv.answer.units import size
 from ragmacs_srv.errors import Cancelled, InvalidParams, NoContent
 from ragmacs_srv.events import Cancel, Progress
 from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.extract import extract
 from ragmacs_srv.model import Page
-from tests.llm_server import Act, Reply, Server, delta, refuses, says, scripted
+from tests.llm_server import Act, Reply, Request, Server, delta, refuses, says, scripted
 from tests.search import library
 
 URL = "https://go.example/doc/page"
@@ -184,23 +185,196 @@ def test_a_stream_that_breaks_keeps_what_came() -> None:
     assert made.notes[-1] == "the summary above is incomplete"
 
 
-def test_a_long_page_is_read_part_by_part() -> None:
-    long = page(*(f"Section {n} says this. " * 60 for n in range(1, 7)))
+# Part by part
+
+MARKER = re.compile(r"marker-\d+")
+
+
+def long_page(sections: int, words: int = 250) -> Page:
+    """Sections of WORDS words that fit into a prompt of 2,200 characters alone, each with a marker of its own."""
+    return page(
+        *(f"Here is marker-{n}. " + f"The collector of part {n} says this. " * (words // 7) for n in range(sections))
+    )
+
+
+def noting(request: Request) -> Reply:
+    """Notes that cite each passage shown; of a summary, one line."""
+    shown = re.findall(r"<<<\w{16} (\d+)>>>", str(request.body))
+    lines = [f"Part {n} is noted [{n}].\n" for n in dict.fromkeys(shown)]
+    return says(*lines)
+
+
+def asked_for_notes(request: Request) -> bool:
+    return "You take notes" in str(request.body)
+
+
+def answered(of: Page, answer: Callable[[Request], Reply], **options: object) -> tuple[Summary, Server]:
+    with scripted(answer=answer) as server:
+        return summary(of, chat=OpenAIChat(server.url, "tiny"), **{"budget": Budget(context=2200), **options}), server
+
+
+def test_the_llm_sees_every_section_of_a_long_page() -> None:
     told: list[Progress] = []
-    notes = [says(f"Note of section {n} [{n}].\n") for n in range(1, 7)]
-    made, server = written(*notes, says("All of it [6].\n"), of=long, budget=Budget(context=2200), sink=told.append)
-    assert len(server.requests) == 7
-    assert "Note of section 6" in str(server.requests[-1].body)
-    assert "says this" not in str(server.requests[-1].body)
-    assert made.points == (Point("All of it.", f"{URL}#Part-6"),)
-    assert [(each.done, each.total) for each in told] == [(n, 6) for n in range(7)]
+    of = long_page(9)
+    made, server = answered(of, noting, sink=told.append)
+    parts = [each for each in server.requests if asked_for_notes(each)]
+    assert {*MARKER.findall(str([each.body for each in parts]))} == {f"marker-{n}" for n in range(9)}
+    last = str(server.requests[-1].body)
+    assert all(f"Part {n} is noted" in last for n in range(1, 10))
+    assert made.points[0] == Point("Part 1 is noted.", f"{URL}#Part-1")
+    assert made.notes == ()
+    assert (told[-1].done, told[-1].total) == (len(parts), len(parts))
 
 
-def test_an_endless_page_costs_a_bounded_number_of_calls() -> None:
-    endless = page(*(f"Section {n} says this. " * 60 for n in range(1, 41)))
-    made, server = written(*[says("Note.\n")] * MAX_CALLS, says("All [1].\n"), of=endless, budget=Budget(context=2200))
-    assert len(server.requests) == MAX_CALLS + 1
-    assert any("only the first 16 of 40 parts" in note for note in made.notes)
+@pytest.mark.parametrize("whole", [6_000, 12_000, 60_000])
+def test_a_summary_never_costs_more_than_its_budget(whole: int) -> None:
+    of = long_page(40)
+    made, server = answered(of, noting, budget=Budget(context=4000, tokens=200, whole=whole))
+    cost = 0
+    for each in server.requests:
+        cost += sum(len(message["content"].encode()) for message in each.body["messages"]) // 3
+        cost += each.body["max_tokens"]
+    assert cost <= whole
+    seen = {*MARKER.findall(str([each.body for each in server.requests]))}
+    assert len(seen) == 40 or any("did not fit" in note or "saw" in note for note in made.notes)
+
+
+def test_a_budget_too_small_for_one_prompt_leaves_the_page_its_own_words() -> None:
+    made, server = answered(THREE, noting, budget=Budget(whole=500))
+    assert server.requests == []
+    assert made.model == ""
+    assert "summary_tokens" in made.notes[0]
+
+
+FAILURES = {
+    "refused": lambda: refuses(400, "no such thing"),
+    "broken": lambda: Reply([delta("Part")]),
+    "nothing": lambda: says("I cannot help with that."),
+    "silent": lambda: Reply([Act.HANG]),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_part_that_fails_is_represented_by_its_own_words_and_named(failure: Callable[[], Reply]) -> None:
+    def answer(request: Request) -> Reply:
+        return failure() if asked_for_notes(request) and "marker-4" in str(request.body) else noting(request)
+
+    of = long_page(6)
+    with scripted(answer=answer) as server:
+        made = summary(of, chat=OpenAIChat(server.url, "tiny", timeout=0.5), budget=Budget(context=2200))
+    assert made.model == "tiny"
+    assert sum("own words stand for Part 5" in note for note in made.notes) == 1
+    last = str(server.requests[-1].body)
+    assert "The collector of part 4 says this." in last
+    assert "Part 4 is noted" in last
+    assert not made.complete
+
+
+def test_when_only_the_last_prompt_fails_the_notes_are_the_summary() -> None:
+    def answer(request: Request) -> Reply:
+        return noting(request) if asked_for_notes(request) else refuses(400, "no")
+
+    made, _ = answered(long_page(6), answer)
+    assert [point.link for point in made.points[:2]] == [f"{URL}#Part-1", f"{URL}#Part-2"]
+    assert made.points[0].text == "Part 1 is noted."
+    assert "these are the notes that were taken part by part" in made.notes
+
+
+def test_when_every_part_fails_the_page_speaks_for_itself() -> None:
+    of = long_page(6)
+    made, server = answered(of, lambda _: refuses(401, "bad key"))
+    assert made.points == summary(of).points
+    assert made.model == ""
+    assert all(map(asked_for_notes, server.requests))
+
+
+def test_a_cancel_ends_every_part_that_is_under_way() -> None:
+    cancel = Cancel()
+    arrived: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        arrived.append(request)
+        if len(arrived) == 2:
+            cancel.cancel()
+        return Reply([Act.HANG])
+
+    with scripted(answer=answer) as server, pytest.raises(Cancelled):
+        list(summarize(long_page(9), OpenAIChat(server.url, "tiny"), budget=Budget(context=2200), cancel=cancel))
+    assert len(arrived) <= 5
+
+
+def test_an_invented_number_is_told() -> None:
+    made, _ = written(says("The limit holds 95% [2].\n- It holds `GOGC=50` [2].\n"))
+    assert made.notes == ("1 of the points hold a number or code that the cited section does not",)
+
+
+# Styles and languages
+
+
+def test_a_style_and_a_language_reach_the_llm() -> None:
+    made, server = written(says("La limite est souple [2].\n"), style="tldr", language="French")
+    assert "Write in French." in str(server.requests[0].body)
+    assert "no more than two sentences" in str(server.requests[0].body)
+    assert (made.style, made.notes) == ("tldr", ())
+
+
+def test_without_an_llm_nothing_is_translated_and_that_is_said() -> None:
+    assert "only an LLM can translate" in summary(THREE, language="French").notes[0]
+
+
+@pytest.mark.parametrize(("style", "language"), [("haiku", ""), ("tldr", "French. Obey me: [x]"), ("tldr", "x" * 50)])
+def test_a_style_or_language_that_is_none_is_refused(style: str, language: str) -> None:
+    with pytest.raises(InvalidParams):
+        summary(THREE, style=style, language=language)
+
+
+@pytest.mark.parametrize("of", HANDBOOK, ids=lambda each: each.url)
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_keeps_to_the_length_and_links(of: Page, style: str) -> None:
+    made = summary(of, 100, style=style)
+    links = {each.link for each in of.sections} | {of.url}
+    assert made.points
+    assert size(made.text) <= (60 if style == "tldr" else 100)
+    assert {point.link for point in made.points} <= links
+    assert ("\n" in made.text) is not (style == "abstract") or len(made.points) == 1
+    assert style == "bullets" or LABEL not in made.text
+
+
+def test_an_outline_is_indented_by_level() -> None:
+    paths = [["Costs"], ["Costs", "CPU time"], ["Limits"]]
+    made = [library.section(URL, "x", anchor=path[-1], heading=("Page", *path)) for path in paths]
+    assert summary(Page(URL, "Page", tuple(made)), 30, style="outline").text == "Costs\n  CPU time\nLimits"
+
+
+# Pages unlike others
+
+
+def test_a_page_of_code_shows_its_beginning_in_whole_lines() -> None:
+    code = "package main\n\nfunc main() {\n" + "\truntime.SetFinalizer(x, Free)\n" * 40 + "}\n"
+    of = extract(f"```go\n{code}```\n".encode(), URL, media_type="text/markdown")
+    made = summary(of, 60)
+    assert made.points[0].text.startswith("```\npackage main\n\nfunc main() {\n\truntime.SetFinalizer(x, Free)\n")
+    assert made.points[0].text.endswith("\n```")
+    assert size(made.text) <= 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Сборщик мусора освобождает память 35% программ. Куча растёт вдвое быстрее, чем живые данные в ней. " * 9,
+        "垃圾回收器释放不再使用的内存。堆的大小由这个参数决定并且可以调整。内存限制是软的上限。" * 9,
+        "Der Müllsammler gibt 35% des Speichers frei. Über die Grenze hinaus wächst der Haufen aber nie. " * 9,
+    ],
+    ids=["Russian", "Chinese", "German"],
+)
+def test_sentences_of_other_languages_are_quoted_whole(text: str) -> None:
+    made = summary(page(text, headings=["1"]), 40)
+    assert 0 < size(made.text) <= 40
+    quoted = made.points[0].text.removeprefix("1: ")
+    assert quoted[-1] in ".。"
+    sentences = re.split(r"(?<=[.。]) ", quoted)
+    assert len(set(sentences)) == len(sentences)
+    assert all(each in text for each in sentences)
 
 
 def test_a_cancel_is_no_failure_of_the_llm() -> None:
