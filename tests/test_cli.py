@@ -19,6 +19,7 @@ from ragmacs_srv.search.store import Store
 from tests import demo_site
 from tests.conftest import Cli
 from tests.llm_server import says, scripted
+from tests.pdfs import encrypted, pdf
 from tests.search import library
 from tests.servers import Answer, Site, Visit, serve
 
@@ -442,6 +443,22 @@ def test_a_file_and_stdin_are_summarized(run: Cli, tmp_path: Path) -> None:
     assert missing.code == 2
     assert "cannot be read: No such file" in missing.err
     assert run("summarize", str(path), "--length", "5").code == 2
+
+
+def test_a_pdf_is_summarized_with_links_to_its_pages(run: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "book.pdf"
+    words = "The collector of Go frees memory that nothing reaches any more."
+    path.write_bytes(pdf([words, "GOGC sets by how much the heap may grow."], [], [words + " It is concurrent."]))
+    made = run("summarize", str(path), "--json").json
+    assert {each["link"] for each in made["points"]} <= {path.as_uri() + end for end in ("", "#page=1", "#page=3")}
+    assert made["notes"] == ["page(s) 2 of the PDF hold no text: pictures, or scanned"]
+    assert run("summarize", str(path), "--style", "haiku").code == 2
+    outline = run("summarize", str(path), "--style", "tldr", "--language", "French")
+    assert "only an LLM can translate" in outline.err
+    path.write_bytes(encrypted(path.read_bytes(), "secret"))
+    refused = run("summarize", str(path))
+    assert refused.code == 4
+    assert "qpdf" in refused.err
 
 
 def test_a_tool_says_on_the_command_line_what_a_model_hears(run: Cli, guide: Site) -> None:

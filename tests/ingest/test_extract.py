@@ -348,6 +348,28 @@ def test_type_that_is_no_text_is_no_content():
         extract(b"x", URL, media_type="image/png")
 
 
+def test_a_login_form_is_no_page():
+    form = "<form><input name=user><input type=PASSWORD></form>"
+    words = "Sign in to go on to the page that you have asked for, or make an account, which is free of charge. " * 2
+    with pytest.raises(NoContent, match="asks for a login"):
+        extract(f"<title>Log in</title><main><h1>Log in</h1><p>{words}</p>{form}</main>".encode(), URL)
+    assert extract(f"<header>{form}</header><main><p>{words * 4}</p></main>".encode(), URL).sections
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        '<script type="application/ld+json">{"isAccessibleForFree": "False"}</script>',
+        '<meta property="article:content_tier" content="locked">',
+    ],
+    ids=["schema.org", "content tier"],
+)
+def test_a_page_behind_a_paywall_says_that_it_is_a_beginning(mark):
+    body = f"<head>{mark}</head><body><main><p>{PROSE}</p></main></body>".encode()
+    assert "only its beginning" in extract(body, URL).notes[0]
+    assert extract(body.replace(mark.encode(), b""), URL).notes == ()
+
+
 def test_hundred_thousand_nested_elements_end_in_an_error_not_a_crash():
     with pytest.raises(NoContent):
         extract(b"<div>" * 100_000 + PROSE.encode(), URL)
