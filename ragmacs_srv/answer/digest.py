@@ -69,7 +69,10 @@ def digest(
     left = words - sum(size(title(each)) for each in headed)
     quoted = central(sections, left - reserved, map(title, headed))
     said = [*map(title, headed), *(unit.text for unit in quoted)]
-    return Digest(tuple(headed), tuple(quoted), tuple(names(sections, reserved, said)))
+    found = names(sections, reserved, said)
+    if reserved and not found:  # their words are the sentences' then
+        quoted = central(sections, left, map(title, headed))
+    return Digest(tuple(headed), tuple(quoted), tuple(found))
 
 
 def title(section: Section) -> str:
