@@ -461,6 +461,21 @@ def test_a_pdf_is_summarized_with_links_to_its_pages(run: Cli, tmp_path: Path) -
     assert "qpdf" in refused.err
 
 
+def test_a_pdf_that_is_fetched_is_a_page_like_any_other(run: Cli) -> None:
+    words = [
+        "The collector of Go frees memory that nothing reaches any more, and",
+        "GOGC sets by how much the heap may grow.",
+    ]
+    book = Answer(pdf(words, ["The limit of the memory is a soft one."]), type="application/octet-stream")
+    with serve(lambda visit: book if visit.path == "/book" else demo_site.answer(visit)) as site:
+        url = f"{site.origin}/book"
+        made = run("summarize", url, "--allow", site.origin, "--json").json
+        assert {each["link"] for each in made["points"]} <= {url, f"{url}#page=1", f"{url}#page=2"}
+        assert run("fetch", f"{url}#page=2", "--allow", site.origin).out.endswith(
+            "The limit of the memory is a soft one.\n"
+        )
+
+
 def test_a_tool_says_on_the_command_line_what_a_model_hears(run: Cli, guide: Site) -> None:
     done = run("tool", "search_docs", '{"query": "memory limit", "limit": "1"}')
     assert "<https://go.dev/doc/gc-guide#Memory_limit>" in done.out

@@ -132,6 +132,8 @@ def test_a_page_is_summarized_and_fetched_in_parts(connect: Callable[[], Line]) 
     summary = got[-1]["result"]
     deltas = [each["params"]["text"] for each in got if each.get("method") == "$/delta"]
     assert deltas == [point["text"] + "\n" for point in summary["points"]]
+    assert line.ask("summarize", url="handbook:sync-pool", style="tldr")["result"]["words"] <= 60
+    assert line.ask("summarize", url="handbook:sync-pool", style="haiku")["error"]["code"] == -32602
     assert line.ask("fetch", url="handbook:sync-pool#nope")["error"]["code"] == -32602
 
 
