@@ -121,6 +121,15 @@ def service(terminal: Terminal) -> None:
 
 
 @command()
+def emacs(terminal: Terminal) -> None:
+    """Print what goes into the init file of Emacs: ragmacs emacs >> ~/.emacs.d/init.el."""
+    from ..serve.emacs import snippet
+
+    text = snippet(terminal.environ)
+    terminal.print({"snippet": text}, text)
+
+
+@command()
 def mcp(terminal: Terminal) -> None:
     """Serve an MCP client on stdin and stdout until it hangs up, in this process; /mcp of `serve --http` is shared."""
     from ..serve import extra  # its SDK takes twice what all of ours does to load

@@ -99,3 +99,20 @@ def test_the_protocol_check_of_jsonrpc_el_passes(emacs: Emacs) -> None:
         pytest.skip("no protocol checks beside the checkout (../shared)")
     done = emacs("-l", str(check), RPC_CMD=f"{RAGMACS} serve --stdio", RPC_METHOD="ping")
     assert done.returncode == 0, done.stdout
+
+
+def test_the_lines_for_the_init_file_name_our_files_commands_and_program(emacs: Emacs, environ: dict[str, str]) -> None:
+    made = subprocess.run(
+        [*RAGMACS.split(), "emacs"], env=environ, check=True, capture_output=True, text=True, timeout=60
+    )
+    check = """
+      (let* ((form (read (getenv "SNIPPET"))) (folder (plist-get (cddr form) :load-path)))
+        (load (expand-file-name "ragmacs-srv" folder))
+        (dolist (each (plist-get (cddr form) :commands))
+          (unless (commandp each) (error "%s is no command" each)))
+        (setq ragmacs-srv-command (eval (cadr (plist-get (cddr form) :custom))))
+        (princ (plist-get (ragmacs-srv-request-and-wait :index/status nil) :index)))
+    """
+    done = emacs("--eval", check, SNIPPET=made.stdout, RAGMACS_HOME="/nowhere")
+    assert done.returncode == 0, done.stderr
+    assert environ["RAGMACS_HOME"] in done.stdout
