@@ -106,16 +106,6 @@ What only we can open becomes a link of our type."
           (replace-match (make-string (length (match-string 1)) ?*) t t nil 1)
         (replace-match to t)))))
 
-(defun ragmacs-srv-org-report-mode ()
-  "Show the report in this buffer as Org; it can then be edited and saved."
-  (interactive)
-  (let ((again ragmacs-srv--again))
-    (when (save-excursion (goto-char (point-min)) (re-search-forward "^\\* " nil t))
-      (org-mode)
-      (setq-local revert-buffer-function (lambda (&rest _) (funcall again)))
-      (setq buffer-read-only nil)))
-  (goto-char (point-min)))
-
 ;;;; Capture
 
 (defun ragmacs-srv-org-capture ()

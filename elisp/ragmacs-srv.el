@@ -319,11 +319,10 @@ link to it for Org.  \\[revert-buffer] asks again, \\[ragmacs-srv-quit] stops as
   'follow-link t
   'action (lambda (button) (ragmacs-srv-open (ragmacs-srv--link button) current-prefix-arg)))
 
-(defun ragmacs-srv--show (name title method params insert &optional ready)
+(defun ragmacs-srv--show (name title method params insert)
   "Show in the buffer NAME what the server gives for METHOD with PARAMS.
 TITLE stands above it.  Text that it sends ahead is shown as it comes; then
-INSERT, called with the result, writes all of it.  READY, if given, is called
-in the buffer at the end."
+INSERT, called with the result, writes all of it."
   (with-current-buffer (get-buffer-create name)
     (when ragmacs-srv--token
       (ragmacs-srv-cancel-request ragmacs-srv--token))
@@ -332,13 +331,12 @@ in the buffer at the end."
       (erase-buffer)
       (insert (propertize title 'face 'ragmacs-srv-title) "\n\n"))
     (goto-char (point-min))
-    (setq ragmacs-srv--again (lambda () (ragmacs-srv--show name title method params insert ready)))
-    (ragmacs-srv--start (current-buffer) method params insert (or ready #'ignore))
+    (setq ragmacs-srv--again (lambda () (ragmacs-srv--show name title method params insert)))
+    (ragmacs-srv--start (current-buffer) method params insert)
     (display-buffer (current-buffer))))
 
-(defun ragmacs-srv--start (buffer method params insert ready)
-  "Have what METHOD with PARAMS gives written at the end of BUFFER.
-INSERT and READY are those of `ragmacs-srv--show'."
+(defun ragmacs-srv--start (buffer method params insert)
+  "Have INSERT write what METHOD with PARAMS gives at the end of BUFFER."
   (let ((start (point-max)) token)
     (setq ragmacs-srv--state "waiting; C-g cancels")
     (cl-flet ((write (state function)
@@ -346,8 +344,7 @@ INSERT and READY are those of `ragmacs-srv--show'."
                   (with-current-buffer buffer
                     (setq ragmacs-srv--state state
                           ragmacs-srv--token nil)
-                    (ragmacs-srv--rewrite start function)
-                    (funcall ready)))))
+                    (ragmacs-srv--rewrite start function)))))
       (setq token
             (ragmacs-srv-request
              method params
@@ -788,13 +785,18 @@ With a prefix argument, INSERT the summary here: as Org where the buffer is Org.
                        points ""))))
 
 ;;;###autoload
-(defun ragmacs-srv-summarize-list (list)
-  "Summarize each page of LIST, the text of a reading list, into a report in Org.
+(defun ragmacs-srv-summarize-list (list report)
+  "Summarize each page of LIST, the text of a reading list, in the file REPORT.
 LIST is the region, or what is selected in elfeed, or else a file: addresses,
-one a line, or whatever else `ragmacs batch' reads."
-  (interactive (list (ragmacs-srv--read-list)))
-  (ragmacs-srv--show "*ragmacs reading list*" "Reading list" :batch (list :list list :format "org")
-                     #'ragmacs-srv--insert-report #'ragmacs-srv-org-report-mode))
+one a line, or whatever else `ragmacs batch' reads.  The mode line says how far
+that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
+  (interactive (list (ragmacs-srv--read-list)
+                     (read-file-name "Report (Org): " nil "reading-list.org")))
+  (let ((file (expand-file-name report)))
+    (ragmacs-srv--work :batch (list :list list :output file) "reading list"
+                       (lambda (result)
+                         (message "ragmacs: %s" (ragmacs-srv--counted result))
+                         (display-buffer (find-file-noselect file))))))
 
 (defun ragmacs-srv--read-list ()
   "Return the text of the reading list that is meant."
@@ -804,9 +806,9 @@ one a line, or whatever else `ragmacs batch' reads."
              (insert-file-contents (read-file-name "Reading list: " nil nil t))
              (buffer-string)))))
 
-(defun ragmacs-srv--insert-report (result)
-  "Insert the report in RESULT."
-  (insert (or (plist-get result :report) "") "\n"))
+(defun ragmacs-srv--counted (result)
+  "Return what became of the addresses of the list that RESULT is of."
+  (ragmacs-srv--counts (plist-get result :counts)))
 
 (defvar gptel-context)
 
@@ -900,21 +902,28 @@ one a line, or whatever else `ragmacs batch' reads."
 The mode line says how far that is; `ragmacs-srv-cancel' stops it, and what
 was read until then is kept."
   (interactive (list (completing-read-multiple "Collections or addresses: " (ragmacs-srv--collections))))
+  (ragmacs-srv--work :index/crawl (list :targets (vconcat targets)) (string-join targets " ")
+                     (lambda (result)
+                       (message "ragmacs: %s" (ragmacs-srv--crawled result)))))
+
+(defun ragmacs-srv--work (method params title done)
+  "Have the server do METHOD with PARAMS, called TITLE in the mode line meanwhile.
+DONE is called with the result.  Return the token."
   (let (token)
     (setq token
           (ragmacs-srv-request
-           :index/crawl (list :targets (vconcat targets))
+           method params
            :timeout 600                 ; between two reports
            :on-progress (lambda (progress)
                           (ragmacs-srv--job token (ragmacs-srv--progress-text progress)))
            :success (lambda (result)
                       (ragmacs-srv--job token nil)
-                      (message "ragmacs: %s" (ragmacs-srv--crawled result)))
+                      (funcall done result))
            :failure (lambda (error)
                       (ragmacs-srv--job token nil)
                       (ragmacs-srv-show-error error))))
-    (when (gethash token ragmacs-srv--requests)
-      (ragmacs-srv--job token (string-join targets " ")))
+    (when (gethash token ragmacs-srv--requests) ; it may have failed at once
+      (ragmacs-srv--job token title))
     token))
 
 (defun ragmacs-srv--job (token text)
@@ -930,14 +939,17 @@ was read until then is kept."
   "Return what the crawls in RESULT did, as a line."
   (mapconcat (lambda (crawl)
                (pcase-let (((map :collection :outcomes :failed) crawl))
-                 (concat collection ": "
-                         (string-join (cl-loop for (outcome count) on outcomes by #'cddr
-                                               collect (format "%d %s" count (substring (symbol-name outcome) 1)))
-                                      ", ")
+                 (concat collection ": " (ragmacs-srv--counts outcomes)
                          (if (> (length failed) 0)
                              (format " (%s: %s)" (plist-get (aref failed 0) :url) (plist-get (aref failed 0) :reason))
                            ""))))
              (plist-get result :crawls) "; "))
+
+(defun ragmacs-srv--counts (counts)
+  "Return COUNTS, a plist of numbers, as a few words."
+  (string-join (cl-loop for (what count) on counts by #'cddr
+                        collect (format "%d %s" count (substring (symbol-name what) 1)))
+               ", "))
 
 (defun ragmacs-srv--collections ()
   "Return the names of the collections that the server knows."
@@ -1020,7 +1032,6 @@ was read until then is kept."
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
-(autoload 'ragmacs-srv-org-report-mode "ragmacs-srv-org" nil t)
 
 ;;;###autoload (autoload 'ragmacs-srv-command-map "ragmacs-srv" nil nil 'keymap)
 (defvar ragmacs-srv-command-map

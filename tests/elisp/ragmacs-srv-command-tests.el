@@ -142,6 +142,24 @@
       (should (string-search why (car said)))
       (should (string-search why (ragmacs-srv-test-settled "*ragmacs summary*"))))))
 
+(ert-deftest ragmacs-srv-a-reading-list-becomes-a-report-or-says-why-not ()
+  (let* ((methods (plist-get (ragmacs-srv-request-and-wait :initialize nil) :methods))
+         (folder (make-temp-file "list" t))
+         (report (expand-file-name "report.org" folder))
+         (said (ragmacs-srv-test-messages
+                (with-temp-buffer
+                  (insert (format "%s/doc/one\n- [[%s/doc/two][x]]\n" ragmacs-srv-test-site ragmacs-srv-test-site))
+                  (cl-letf (((symbol-function 'use-region-p) #'always))
+                    (set-mark (point-min))
+                    (ragmacs-srv-summarize-list (ragmacs-srv--read-list) report)))
+                (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests)))))
+    (if (seq-contains-p methods "batch")
+        (with-current-buffer (find-buffer-visiting report)
+          (should (string-search "/doc/one" (buffer-string)))
+          (should (string-search "/doc/two" (buffer-string))))
+      (should (string-search "there is no method 'batch'" (car said))))
+    (delete-directory folder t)))
+
 (ert-deftest ragmacs-srv-go-tools-show-what-the-server-says ()
   (ragmacs-srv-struct-layout "bufio" "Reader")
   (should (string-match-p "struct_layout\\|size" (ragmacs-srv-test-settled "*ragmacs layout*"))))
