@@ -332,8 +332,8 @@ INSERT, called with the result, writes all of it."
       (insert (propertize title 'face 'ragmacs-srv-title) "\n\n"))
     (goto-char (point-min))
     (setq ragmacs-srv--again (lambda () (ragmacs-srv--show name title method params insert)))
-    (ragmacs-srv--start (current-buffer) method params insert)
-    (display-buffer (current-buffer))))
+    (ragmacs-srv--start (current-buffer) method params insert))
+  (pop-to-buffer name))
 
 (defun ragmacs-srv--start (buffer method params insert)
   "Have INSERT write what METHOD with PARAMS gives at the end of BUFFER."
