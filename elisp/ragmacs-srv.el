@@ -44,9 +44,9 @@
 With `--home' and a folder behind them, that folder is used."
   :type '(repeat string))
 
-(defcustom ragmacs-srv-timeout 60
+(defcustom ragmacs-srv-timeout 150
   "Seconds without a word from the server after which a request is given up.
-Work that reports how far it is may take longer."
+An LLM on a laptop may need two minutes to read what it is given."
   :type 'number)
 
 ;;;; Connection
@@ -229,8 +229,9 @@ timer."
                                      :success (lambda (value) (setq result value))
                                      :failure (lambda (error) (setq failed error)))))
     (unwind-protect
-        (while (gethash token ragmacs-srv--requests)
-          (accept-process-output nil 0.1))
+        (with-temp-message "ragmacs: waiting; a quit cancels"
+          (while (gethash token ragmacs-srv--requests)
+            (accept-process-output nil 0.1)))
       (ragmacs-srv-cancel-request token))
     (when failed
       (user-error "%s" (ragmacs-srv-error-text failed)))
@@ -312,6 +313,7 @@ link to it for Org.  \\[revert-buffer] asks again, \\[ragmacs-srv-quit] stops as
   (setq-local revert-buffer-function (lambda (&rest _) (ragmacs-srv--ask-again)))
   (setq header-line-format '(" " (:eval ragmacs-srv--state)))
   (setq truncate-lines nil)
+  (add-hook 'kill-buffer-hook #'ragmacs-srv--stop-waiting nil t)
   (visual-line-mode))
 
 (define-button-type 'ragmacs-srv-citation
@@ -324,8 +326,7 @@ link to it for Org.  \\[revert-buffer] asks again, \\[ragmacs-srv-quit] stops as
 TITLE stands above it.  Text that it sends ahead is shown as it comes; then
 INSERT, called with the result, writes all of it."
   (with-current-buffer (get-buffer-create name)
-    (when ragmacs-srv--token
-      (ragmacs-srv-cancel-request ragmacs-srv--token))
+    (ragmacs-srv--stop-waiting)
     (ragmacs-srv-mode)
     (let ((inhibit-read-only t))
       (erase-buffer)
@@ -980,9 +981,13 @@ DONE is called with the result.  Return the token."
 (defun ragmacs-srv-quit ()
   "Stop what this buffer waits for, and quit."
   (interactive)
-  (when ragmacs-srv--token
-    (ragmacs-srv-cancel-request ragmacs-srv--token))
+  (ragmacs-srv--stop-waiting)
   (keyboard-quit))
+
+(defun ragmacs-srv--stop-waiting ()
+  "Stop the request that this buffer waits for, if any."
+  (when ragmacs-srv--token
+    (ragmacs-srv-cancel-request ragmacs-srv--token)))
 
 ;;;###autoload
 (defun ragmacs-srv-status ()

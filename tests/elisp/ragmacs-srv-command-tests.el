@@ -77,6 +77,12 @@
   (should (string-search "cancelled" (ragmacs-srv-test-settled "*ragmacs*")))
   (ragmacs-srv-test-wait (ragmacs-srv-test-idle)))
 
+(ert-deftest ragmacs-srv-killing-a-buffer-stops-what-it-waits-for ()
+  (ragmacs-srv--show "*ragmacs*" "slow" :debug/sleep '(:seconds 50) #'ignore)
+  (kill-buffer "*ragmacs*")
+  (should (map-empty-p ragmacs-srv--requests))
+  (ragmacs-srv-test-wait (ragmacs-srv-test-idle)))
+
 (ert-deftest ragmacs-srv-an-answer-is-inserted-as-org-in-org ()
   (with-temp-buffer
     (org-mode)
@@ -213,6 +219,11 @@
       (should (equal (plist-get org-store-link-plist :link)
                      "ragmacs:https://go.dev/doc/gc-guide#Memory_limit")))
     (should (string-search "#+begin_quote" (ragmacs-srv-org-capture)))))
+
+(ert-deftest ragmacs-srv-links-of-org-are-exported-by-their-address ()
+  (require 'ox-html)
+  (should (equal (org-export-string-as "[[ragmacs:https://a.b/c#d][e]] [[ragmacs:handbook:f][g]]" 'html t)
+                 "<p>\n<a href=\"https://a.b/c#d\">e</a> g</p>\n")))
 
 (ert-deftest ragmacs-srv-markdown-becomes-org ()
   (should (equal (ragmacs-srv-org-from-markdown
