@@ -203,12 +203,18 @@ Why a server died, its last words may say."
           :data data)))
 
 (defun ragmacs-srv--last-words ()
-  "Return the last line that the program wrote to its stderr, or nil."
+  "Return the last two lines that the program wrote to its stderr, or nil.
+An error of ours is one line, and a hint."
   (when-let ((buffer (and ragmacs-srv--connection
                           (jsonrpc-stderr-buffer ragmacs-srv--connection))))
     (when (buffer-live-p buffer)
       (with-current-buffer buffer
-        (car (last (split-string (buffer-string) "\n" t "[ \t]+")))))))
+        (when-let ((lines (seq-remove #'ragmacs-srv--noise (split-string (buffer-string) "\n" t "[ \t]+"))))
+          (string-join (last lines 2) "; "))))))
+
+(defun ragmacs-srv--noise (line)
+  "Return non-nil for a LINE that Emacs itself writes when a process ends."
+  (string-prefix-p "Process " line))
 
 (defun ragmacs-srv-error-text (error)
   "Return ERROR, as a FAILURE gets it, as one line for a person."

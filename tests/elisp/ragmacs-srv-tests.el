@@ -70,9 +70,9 @@
     (should (map-empty-p ragmacs-srv--requests))))
 
 (ert-deftest ragmacs-srv-a-program-that-dies-at-once-is-quoted ()
-  (let* ((ragmacs-srv-command '("sh" "-c" "echo the disk is gone >&2; exit 3")))
+  (let* ((ragmacs-srv-command '("sh" "-c" "echo the disk is gone >&2; echo hint: buy one >&2; exit 3")))
     (pcase-let ((`(error . ,error) (ragmacs-srv-test-call :ping nil)))
-      (should (string-search "the disk is gone" (ragmacs-srv-error-text error))))
+      (should (string-search "the disk is gone; hint: buy one" (ragmacs-srv-error-text error))))
     (should-not (ragmacs-srv-connected-p))))
 
 (ert-deftest ragmacs-srv-callbacks-that-signal-do-not-stop-the-connection ()
