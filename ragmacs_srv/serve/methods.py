@@ -73,6 +73,7 @@ class Methods:
             "fetch": method(self.fetch, WAIT),
             "tools/list": method(self.tools_list),
             "tools/call": Method(self.tools_call, _tool_call, WAIT),
+            "tools/consent": Method(self.tools_consent, _tool_call, LOOK_UP),
             "index/crawl": method(self.crawl, INDEX),
             "index/update": method(self.update, INDEX),
             "index/status": method(self.index_status),
@@ -207,6 +208,11 @@ class Methods:
             done = registry.call(app, name, arguments)
         return {"text": done.text, "data": done.data, "error": done.error}
 
+    def tools_consent(self, call: Call, name: str, arguments: object) -> Shape:
+        """What to ask a person before the tool is called so; "" where nothing needs their consent."""
+        with self._request(call) as app:
+            return {"ask": registry.question(app, name, arguments)}
+
     # Indexing
 
     def crawl(
@@ -254,11 +260,11 @@ class Methods:
 
 
 def _tool_call(params: Mapping[str, Any]) -> Shape:
-    """The params of `tools/call`, whose `arguments` are the tool's own to check; raises InvalidParams."""
+    """The params that say how a tool is called, whose `arguments` are its own to check; raises InvalidParams."""
     unknown = params.keys() - {"name", "arguments"}
     if unknown or not isinstance(params.get("name"), str):
-        what = f"tools/call has no argument {min(unknown)!r}" if unknown else "the argument 'name' must be a string"
-        raise InvalidParams(what, hint="tools/call takes name and arguments; tools/list names the tools")
+        what = f"there is no argument {min(unknown)!r}" if unknown else "the argument 'name' must be a string"
+        raise InvalidParams(what, hint="a call of a tool takes name and arguments; tools/list names the tools")
     registry.lookup(params["name"])
     return {"name": params["name"], "arguments": params.get("arguments")}
 

@@ -121,6 +121,19 @@ def test_tools_are_listed_and_called_as_a_model_does(connect: Callable[[], Line]
     assert line.ask("tools/call", name="nope")["error"]["code"] == -32602
 
 
+def test_consent_is_asked_for_only_where_a_page_of_a_site_would_be_fetched(connect: Callable[[], Line]) -> None:
+    line = connect()
+    (page, *_) = line.ask("search", query="heap limit", k=1)["result"]["results"]
+
+    def wanted(tool: str, **arguments: object) -> object:
+        return line.ask("tools/consent", name=tool, arguments=arguments)["result"]["ask"]
+
+    assert wanted("read_page", url=page["link"]) == ""
+    assert wanted("read_page", url="https://go.dev/never-read") == "Fetch https://go.dev/never-read?"
+    assert wanted("search_docs", query="heap limit") == ""
+    assert line.ask("tools/consent", name="nope")["error"]["code"] == -32602
+
+
 def test_a_page_is_summarized_and_fetched_in_parts(connect: Callable[[], Line]) -> None:
     line = connect()
     page = line.ask("fetch", url="handbook:sync-pool")["result"]
