@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from ragmacs_srv.serve.framing import MAX_BODY, MAX_DEPTH, MAX_HEADER, Broken, Frames, Malformed, frame, parse
 
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
 
@@ -120,3 +121,9 @@ def test_a_reply_has_the_one_header_that_emacs_reads() -> None:
     assert json.loads(body)["text"] == "é\ud800"
     with pytest.raises(ValueError, match="JSON compliant"):
         frame(float("nan"))
+
+
+@pytest.mark.parametrize("around", ["", "\\", "\\\\", "\\u0000"])
+def test_a_nul_which_emacs_cannot_read_is_a_sign_for_it(around: str) -> None:
+    said = json.loads(frame(f"{around}\0\0{around}").partition(b"\r\n\r\n")[2])
+    assert said == f"{around}\ufffd\ufffd{around}"
