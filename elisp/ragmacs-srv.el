@@ -103,7 +103,8 @@ Signal a `user-error' when there is no such program."
 (defun ragmacs-srv-disconnect ()
   "Let go of the server, which serves others on."
   (when (ragmacs-srv-connected-p)
-    (jsonrpc-notify ragmacs-srv--connection :exit nil) ; jsonrpc.el kills what does not leave
+    (ignore-errors                      ; to a program that is stopped nothing can be sent
+      (jsonrpc-notify ragmacs-srv--connection :exit nil)) ; jsonrpc.el kills what does not leave
     (jsonrpc-shutdown ragmacs-srv--connection))
   (setq ragmacs-srv--connection nil))
 
@@ -189,7 +190,8 @@ nothing."
   "Tell the server to stop the request TOKEN, which ends with ERROR."
   (when (gethash token ragmacs-srv--requests)
     (when (ragmacs-srv-connected-p)
-      (jsonrpc-notify ragmacs-srv--connection :$/cancelRequest (list :token token)))
+      (ignore-errors                    ; to a program that is stopped nothing can be sent
+        (jsonrpc-notify ragmacs-srv--connection :$/cancelRequest (list :token token))))
     (ragmacs-srv--finish token #'ragmacs-srv--request-failure error)))
 
 (defun ragmacs-srv--error (error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from tests import demo_site
 from tests.conftest import SHARED
+from tests.elisp.obedient import obedient
 from tests.servers import Answer, Visit, serve
 
 pytestmark = [pytest.mark.emacs, pytest.mark.skipif(not shutil.which("emacs"), reason="emacs is not installed")]
@@ -24,7 +26,7 @@ RAGMACS = f"{sys.executable} -m ragmacs_srv"
 TESTS = [
     (path, name)
     for path in sorted(HERE.glob("*-tests.el"))
-    for name in re.findall(r"^\(ert-deftest (\S+)", path.read_text(), re.MULTILINE)
+    for name in re.findall(r"^\((?:ert|[\w-]+)-deftest (\S+)", path.read_text(), re.MULTILINE)
 ]
 CONFIG = """\
 [search]
@@ -32,7 +34,10 @@ mode = "lexical"
 [network]
 allow = ["{site}"]
 mirror = ["https://go.dev={site}"]
+[serve]
+http_port = {port}
 """
+ELSEWHERE = 'title = "A site that nobody read yet"\nseeds = ["https://elsewhere.example/doc"]\n'
 
 Emacs = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,18 +54,30 @@ def routes(visit: Visit) -> Answer | None:
     return demo_site.answer(visit)
 
 
+def free_port() -> int:
+    """One that nobody listens at now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of an Emacs whose server has the demo site's guide indexed; the server is stopped at the end."""
     home = tmp_path_factory.mktemp("emacs")
-    with serve(routes) as site:
-        (home / "config.toml").write_text(CONFIG.format(site=site.origin))
+    (home / "sources").mkdir()
+    (home / "sources" / "elsewhere.toml").write_text(ELSEWHERE)
+    with serve(routes) as site, obedient() as model:
+        (home / "config.toml").write_text(CONFIG.format(site=site.origin, port=free_port()))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAGMACS_", "EMACS"))}
-        test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "RAGMACS_DEBUG": "1"}
+        test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "TEST_MODEL": model, "RAGMACS_DEBUG": "1"}
         made = {**kept, **test, "RAGMACS_HOME": str(home), "HOME": str(home)}
         crawl = ["crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--name", "guide"]
         subprocess.run([*RAGMACS.split(), *crawl], env=made, check=True, capture_output=True, timeout=60)
-        yield made
+        with subprocess.Popen([*RAGMACS.split(), "serve", "--http"], env=made, stdout=subprocess.PIPE) as http:
+            assert http.stdout is not None
+            assert http.stdout.readline()  # it listens
+            yield made
+            http.terminate()
         subprocess.run([*RAGMACS.split(), "serve", "--stop"], env=made, check=True, capture_output=True, timeout=60)
 
 
