@@ -355,8 +355,8 @@ INSERT, called with the result, writes all of it."
                           ragmacs-srv--token nil)
                     (ragmacs-srv--rewrite start function)))))
       (setq token
-            (ragmacs-srv-request
-             method params
+            (funcall
+             (ragmacs-srv--asker method) method params
              :on-delta (lambda (text) (ragmacs-srv--append buffer text))
              :on-progress (lambda (progress) (ragmacs-srv--tell-state buffer progress))
              :success (lambda (result) (write (ragmacs-srv--judged result) (lambda () (funcall insert result))))
@@ -366,6 +366,13 @@ INSERT, called with the result, writes all of it."
                                (lambda () (insert (ragmacs-srv-error-text error) "\n"))))))
       (when (gethash token ragmacs-srv--requests) ; it may have failed at once
         (setq ragmacs-srv--token token)))))
+
+(defvar ragmacs-srv-summarize-function #'ragmacs-srv-request
+  "What is called for the summary of a page, as `ragmacs-srv-request' is.")
+
+(defun ragmacs-srv--asker (method)
+  "Return the function that asks for METHOD."
+  (if (eq method :summarize) ragmacs-srv-summarize-function #'ragmacs-srv-request))
 
 (defun ragmacs-srv--append (buffer text)
   "Write TEXT at the end of BUFFER; point there stays where the reader put it."
@@ -684,8 +691,8 @@ may move on meanwhile."
   (barf-if-buffer-read-only)
   (let ((place (point-marker)))
     (message "ragmacs: asked")
-    (ragmacs-srv-request
-     method params
+    (funcall
+     (ragmacs-srv--asker method) method params
      :success (lambda (result)
                 (cond ((eq (plist-get result :error) t) ; a tool's failure is a result
                        (message "ragmacs: %s" (plist-get result :text)))
