@@ -21,7 +21,8 @@
     ("v" "Read a page" ragmacs-srv-read)
     ("u" "Summarize an address" ragmacs-srv-summarize-url)
     ("l" "Summarize a reading list" ragmacs-srv-summarize-list)
-    ("c" "Add a page to gptel's context" ragmacs-srv-add-page-to-context)]
+    ("c" "Add a page to gptel's context" ragmacs-srv-add-page-to-context)
+    ("g" "Give gptel tools and presets" ragmacs-srv-gptel-setup)]
    ["Go"
     ("t" "Layout of a type" ragmacs-srv-struct-layout)
     ("f" "Function that fills a type" ragmacs-srv-go-fill-type)]

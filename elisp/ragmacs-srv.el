@@ -1049,6 +1049,7 @@ DONE is called with the result.  Return the token."
 ;;;; Keys
 
 (autoload 'ragmacs-srv-menu "ragmacs-srv-menu" nil t)
+(autoload 'ragmacs-srv-gptel-setup "ragmacs-srv-gptel" nil t)
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
@@ -1062,6 +1063,7 @@ DONE is called with the result.  Return the token."
     (define-key map "l" #'ragmacs-srv-summarize-list)
     (define-key map "v" #'ragmacs-srv-read)
     (define-key map "c" #'ragmacs-srv-add-page-to-context)
+    (define-key map "g" #'ragmacs-srv-gptel-setup)
     (define-key map "t" #'ragmacs-srv-struct-layout)
     (define-key map "f" #'ragmacs-srv-go-fill-type)
     (define-key map "i" #'ragmacs-srv-index-build)
