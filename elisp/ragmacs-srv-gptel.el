@@ -359,47 +359,51 @@ tools.  Without an answer in time the prompt stays as it is."
 
 ;;;; The server as a backend
 
-(defvar ragmacs-srv-gptel--token-file nil
-  "Where the HTTP server keeps its token; nil until the server told.")
+(defvar ragmacs-srv-gptel--door nil
+  "Where the server listens on HTTP, a plist of `:address' and `:token_file'.")
 
 (defun ragmacs-srv-gptel--make-backend ()
   "Make the backend, unless it is there."
   (unless (ignore-errors (gptel-get-backend ragmacs-srv-gptel--backend-name))
-    (gptel-make-openai ragmacs-srv-gptel--backend-name
-      :protocol "http"
-      :host "127.0.0.1:8425"
-      :endpoint "/v1/chat/completions"
-      :stream t
-      :key #'ragmacs-srv-gptel--token
-      :models '(ragmacs))))
+    (setf (gptel-backend-url
+           (gptel-make-openai ragmacs-srv-gptel--backend-name
+             :protocol "http"
+             :host "127.0.0.1"
+             :stream t
+             :key #'ragmacs-srv-gptel--token
+             :models '(ragmacs)))
+          #'ragmacs-srv-gptel--url)))
 
 (defun ragmacs-srv-gptel--describe-backend (state)
-  "Fit the backend to STATE, what the server told: its port and its models."
-  (let ((backend (gptel-get-backend ragmacs-srv-gptel--backend-name))
-        (host (format "127.0.0.1:%s" (map-nested-elt state '(:http :port))))
-        (names (map-keys (map-nested-elt state '(:index :collections)))))
-    (setq ragmacs-srv-gptel--token-file (map-nested-elt state '(:http :token_file)))
-    (setf (gptel-backend-host backend) host
-          (gptel-backend-url backend) (concat "http://" host (gptel-backend-endpoint backend))
-          (gptel-backend-models backend)
-          (cons 'ragmacs (mapcar (lambda (key) (intern (format "ragmacs%s" key))) names)))))
+  "Give the backend a model for each collection in STATE, what the server told."
+  (setf (gptel-backend-models (gptel-get-backend ragmacs-srv-gptel--backend-name))
+        (cons 'ragmacs
+              (mapcar (lambda (key) (intern (format "ragmacs%s" key)))
+                      (map-keys (map-nested-elt state '(:index :collections)))))))
+
+(defun ragmacs-srv-gptel--door ()
+  "Return where the server listens on HTTP; have it listen if it does not yet.
+A server that ends takes its token along.  Gptel asks for it while the
+user sends a prompt, so Emacs waits."
+  (unless (and ragmacs-srv-gptel--door
+               (file-readable-p (plist-get ragmacs-srv-gptel--door :token_file)))
+    (setq ragmacs-srv-gptel--door
+          (ragmacs-srv-request-and-wait :server/http nil :timeout ragmacs-srv-gptel--setup-timeout)))
+  ragmacs-srv-gptel--door)
+
+;; Bytes, both: or `url-retrieve' takes the whole request for multibyte.
+(defun ragmacs-srv-gptel--url (_info)
+  "Return the address of the backend."
+  (encode-coding-string
+   (concat (plist-get (ragmacs-srv-gptel--door) :address) "/v1/chat/completions")
+   'us-ascii))
 
 (defun ragmacs-srv-gptel--token ()
   "Return the token of the running HTTP server."
-  (let ((file (or ragmacs-srv-gptel--token-file (ragmacs-srv-gptel--usual-token-file))))
-    (unless (file-readable-p file)
-      (user-error "The HTTP server of ragmacs does not run; start it: ragmacs serve --http"))
-    (with-temp-buffer
-      (set-buffer-multibyte nil)        ; or `url-retrieve' takes the whole request for multibyte
-      (insert-file-contents-literally file)
-      (string-trim (buffer-string)))))
-
-(defun ragmacs-srv-gptel--usual-token-file ()
-  "Return where the token is if nothing was told, as the server would find it."
-  (expand-file-name
-   "http-token"
-   (or (getenv "RAGMACS_HOME")
-       (expand-file-name "ragmacs" (or (getenv "XDG_DATA_HOME") "~/.local/share")))))
+  (with-temp-buffer
+    (set-buffer-multibyte nil)
+    (insert-file-contents-literally (plist-get (ragmacs-srv-gptel--door) :token_file))
+    (string-trim (buffer-string))))
 
 ;;;; Summaries
 

@@ -333,7 +333,7 @@ STREAM is as in `gptel-stream'."
   "Run BODY with the server as gptel's backend."
   `(let ((gptel-backend (gptel-get-backend "ragmacs"))
          (gptel-model 'ragmacs))
-     (ragmacs-srv-test-wait ragmacs-srv-gptel--token-file)
+     (ragmacs-srv-test-wait (cdr (gptel-backend-models gptel-backend)))
      ,@body))
 
 (ragmacs-srv-gptel-deftest ragmacs-srv-gptel-the-backend-knows-its-models
@@ -388,12 +388,18 @@ STREAM is as in `gptel-stream'."
      (cl-letf (((symbol-function 'ragmacs-srv-gptel--token) (lambda () "wrong")))
        (refused "What does GOGC do?" "the bearer token is missing or wrong")))))
 
-(ragmacs-srv-gptel-deftest ragmacs-srv-gptel-a-backend-that-does-not-run-is-named
+(ragmacs-srv-gptel-deftest ragmacs-srv-gptel-a-server-that-ended-is-asked-to-listen-again
   (ragmacs-srv-gptel-test-with-ours
-   (let ((ragmacs-srv-gptel--token-file "/nowhere/http-token"))
-     (should (string-search "ragmacs serve --http"
-                            (cadr (should-error (ragmacs-srv-gptel-test-chat #'text-mode "Why?" t)
-                                                :type 'user-error)))))))
+   (should (eq (ragmacs-srv-gptel-test-chat #'text-mode "What does GOGC do?" t) 'DONE))
+   (ragmacs-srv-request-and-wait :server/stop nil)
+   (ragmacs-srv-test-wait (not (ragmacs-srv-connected-p)))
+   (should (eq (ragmacs-srv-gptel-test-chat #'text-mode "What does GOGC do?" t) 'DONE))
+   (ragmacs-srv-request-and-wait :server/stop nil)
+   (ragmacs-srv-test-wait (not (file-exists-p (plist-get ragmacs-srv-gptel--door :token_file))))
+   (ragmacs-srv-gptel-test-server-is "/nowhere/ragmacs")
+   (should (string-search "/nowhere/ragmacs"
+                          (cadr (should-error (ragmacs-srv-gptel-test-chat #'text-mode "Why?" t)
+                                              :type 'user-error))))))
 
 (ragmacs-srv-gptel-deftest ragmacs-srv-gptel-after-an-abort-the-backend-answers-the-next
   (ragmacs-srv-gptel-test-with-ours
