@@ -18,6 +18,7 @@ SNIPPET = """\
   :bind-keymap ("C-c r" . ragmacs-srv-command-map)
   :custom (ragmacs-srv-command '({command})))
 (with-eval-after-load 'org (require 'ragmacs-srv-org))
+(with-eval-after-load 'gptel (ragmacs-srv-gptel-setup))
 """
 
 
