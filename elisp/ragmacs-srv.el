@@ -809,10 +809,30 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
   (interactive (list (ragmacs-srv--read-list)
                      (read-file-name "Report (Org): " nil "reading-list.org")))
   (let ((file (expand-file-name report)))
-    (ragmacs-srv--work :batch (list :list list :output file) "reading list"
+    (ragmacs-srv--work :batch (list :text list) "reading list"
                        (lambda (result)
-                         (message "ragmacs: %s" (ragmacs-srv--counted result))
-                         (display-buffer (find-file-noselect file))))))
+                         (message "ragmacs: %s" (ragmacs-srv--counts (plist-get result :counts)))
+                         (ragmacs-srv--get-report (plist-get result :job) file "")))))
+
+(defun ragmacs-srv--get-report (job file text)
+  "Write the report of JOB into FILE; TEXT is what came of it so far."
+  (ragmacs-srv-request
+   :batch/result (list :job job :format "org" :start (length text))
+   :success (lambda (part)
+              (let ((all (concat text (plist-get part :text))))
+                (if (plist-get part :next)
+                    (ragmacs-srv--get-report job file all)
+                  (ragmacs-srv--save-report file all))))))
+
+(defun ragmacs-srv--save-report (file text)
+  "Replace what is in FILE by TEXT, keep a backup, and show it."
+  (with-current-buffer (find-file-noselect file)
+    (let ((inhibit-read-only t))
+      (erase-buffer)
+      (insert text))
+    (goto-char (point-min))
+    (save-buffer)
+    (display-buffer (current-buffer))))
 
 (defun ragmacs-srv--read-list ()
   "Return the text of the reading list that is meant."
@@ -821,10 +841,6 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
         (t (with-temp-buffer
              (insert-file-contents (read-file-name "Reading list: " nil nil t))
              (buffer-string)))))
-
-(defun ragmacs-srv--counted (result)
-  "Return what became of the addresses of the list that RESULT is of."
-  (ragmacs-srv--counts (plist-get result :counts)))
 
 (defvar gptel-context)
 
@@ -842,12 +858,13 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
 ;;;; Go
 
 (defun ragmacs-srv--go-type ()
-  "Read a package and a type, those at point the default; return (PACKAGE TYPE)."
+  "Read a package and a type, those at point the default.
+Return (PACKAGE TYPE FOLDER), FOLDER nil where this buffer is not of Go."
   (let* ((go (derived-mode-p 'go-mode 'go-ts-mode))
-         (here (and go (or (ragmacs-srv--go-declared) (thing-at-point 'symbol t))))
-         (folder (and go buffer-file-name (file-name-directory buffer-file-name))))
-    (list (read-string (format-prompt "Package" folder) nil nil folder)
-          (read-string (format-prompt "Type" here) nil nil here))))
+         (here (and go (or (ragmacs-srv--go-declared) (thing-at-point 'symbol t)))))
+    (list (read-string (format-prompt "Package" (and go ".")) nil nil (and go "."))
+          (read-string (format-prompt "Type" here) nil nil here)
+          (and go (expand-file-name default-directory)))))
 
 (defun ragmacs-srv--go-declared ()
   "Return the name of the type whose declaration point is in, or nil."
@@ -862,30 +879,44 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
           (and (<= here (line-end-position)) name))))))
 
 ;;;###autoload
-(defun ragmacs-srv-struct-layout (package type)
-  "Show how the fields of the Go TYPE of PACKAGE lie in memory."
+(defun ragmacs-srv-struct-layout (package type &optional folder)
+  "Show how the fields of the Go TYPE of PACKAGE lie in memory.
+PACKAGE is an import path, or a path below FOLDER."
   (interactive (ragmacs-srv--go-type))
-  (ragmacs-srv--show "*ragmacs layout*" (format "%s.%s" package type)
-                     :tools/call (ragmacs-srv--go-call "struct_layout" package type)
+  (ragmacs-srv--show "*ragmacs layout*" (format "%s.%s" package type) :tools/call
+                     (ragmacs-srv--go-call "struct_layout" package type folder
+                                           (and (ragmacs-srv--pictures-p) '(:picture "auto")))
                      #'ragmacs-srv--insert-layout))
 
-(defun ragmacs-srv--go-call (tool package type)
-  "Return the parameters that call TOOL for TYPE of PACKAGE."
-  (list :name tool :arguments (list :package package :type type)))
+(defun ragmacs-srv--go-call (tool package type folder &optional more)
+  "Return the parameters that call TOOL for TYPE of PACKAGE, with MORE arguments.
+The server reads files only of the module that FOLDER is in, named here."
+  (when folder
+    (ragmacs-srv-request :initialize
+                         (list :client "emacs"
+                               :roots (vector (expand-file-name
+                                               (or (locate-dominating-file folder "go.mod") folder))))))
+  (list :name tool
+        :arguments (append (list :package package :type type) (and folder (list :folder folder)) more)))
+
+(defun ragmacs-srv--pictures-p ()
+  "Return non-nil where this Emacs can show a drawing."
+  (and (display-images-p) (image-type-available-p 'svg)))
 
 (defun ragmacs-srv--insert-layout (result)
   "Insert the drawing in RESULT where this Emacs can show one, else its text."
   (let ((svg (plist-get (plist-get result :data) :svg)))
-    (when (and (stringp svg) (display-images-p) (image-type-available-p 'svg))
+    (when (and (stringp svg) (ragmacs-srv--pictures-p))
       (insert-image (create-image svg 'svg t) "[layout]")
       (insert "\n\n"))
     (insert (plist-get result :text) "\n")))
 
 ;;;###autoload
-(defun ragmacs-srv-go-fill-type (package type)
-  "Insert below point a function that fills the Go TYPE of PACKAGE."
+(defun ragmacs-srv-go-fill-type (package type &optional folder)
+  "Insert below point a function that fills the Go TYPE of PACKAGE.
+PACKAGE is an import path, or a path below FOLDER."
   (interactive (ragmacs-srv--go-type))
-  (ragmacs-srv--insert-here :tools/call (ragmacs-srv--go-call "go_fill_type" package type)
+  (ragmacs-srv--insert-here :tools/call (ragmacs-srv--go-call "go_fill_type" package type folder)
                             #'ragmacs-srv--tool-text))
 
 (defun ragmacs-srv--tool-text (result _org)

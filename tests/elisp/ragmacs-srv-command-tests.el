@@ -162,13 +162,25 @@
     (if (seq-contains-p methods "batch")
         (with-current-buffer (find-buffer-visiting report)
           (should (string-search "/doc/one" (buffer-string)))
-          (should (string-search "/doc/two" (buffer-string))))
+          (should (string-search "/doc/two" (buffer-string)))
+          (should-not (buffer-modified-p)))
       (should (string-search "there is no method 'batch'" (car said))))
     (delete-directory folder t)))
 
-(ert-deftest ragmacs-srv-go-tools-show-what-the-server-says ()
-  (ragmacs-srv-struct-layout "bufio" "Reader")
-  (should (string-match-p "struct_layout\\|size" (ragmacs-srv-test-settled "*ragmacs layout*"))))
+(ert-deftest ragmacs-srv-what-a-go-tool-refuses-is-shown ()
+  (ragmacs-srv-struct-layout "bufio" "" temporary-file-directory)
+  (should (string-search "needs a type" (ragmacs-srv-test-settled "*ragmacs layout*")))
+  (with-temp-buffer
+    (let ((said (ragmacs-srv-test-messages
+                 (ragmacs-srv-go-fill-type "bufio" "")
+                 (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests)))))
+      (should (string-search "go_fill_type" (car said))))
+    (should (equal (buffer-string) ""))))
+
+(ert-deftest ragmacs-srv-a-layout-is-a-table-where-no-picture-can-be-shown ()
+  (with-temp-buffer
+    (ragmacs-srv--insert-layout '(:text "offset size" :data (:svg "<svg/>")))
+    (should (equal (buffer-string) "offset size\n"))))
 
 (ert-deftest ragmacs-srv-the-type-at-point-is-the-one-declared ()
   (with-temp-buffer
