@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only from rooms to its left; rooms in one set do not know each other.
 ORDER = [
-    {"errors", "model", "events", "settings", "render"},
+    {"errors", "model", "events", "settings", "render", "roots"},
     {"client"},  # beside them all, in truth: only what starts faster than they load; `serve` takes the address from it
     {"ingest", "search", "golang"},
     {"answer"},

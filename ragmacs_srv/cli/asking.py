@@ -12,7 +12,7 @@ import typer
 from .. import registry, render
 from ..errors import Cancelled, InvalidParams
 from ..model import Answer
-from .terminal import Collections, Mode, Terminal, command, text_of
+from .terminal import HERE, Collections, Mode, Terminal, command, text_of
 
 
 @command()
@@ -78,6 +78,7 @@ def run_tool(
         hint = 'for example: ragmacs tool search_docs \'{"query": "GOGC"}\''
         raise InvalidParams(f"the arguments of {name} are no JSON: {exc}", hint=hint) from exc
     with terminal.app() as app:
+        app.roots = HERE
         wanted = registry.question(app, name, given)
         if wanted and not yes and sys.stdin.isatty() and not typer.confirm(wanted, err=True):
             raise Cancelled()

@@ -14,7 +14,7 @@ from ..golang import svg as pictures
 from ..golang import table
 from ..golang.toolchain import Target, word
 from ..tools.golang import place_of
-from .terminal import Terminal, command
+from .terminal import HERE, Terminal, command
 
 Goarch = Annotated[str, typer.Option("--goarch", help="Architecture; default: this machine's.")]
 Goos = Annotated[str, typer.Option("--goos", help="Operating system; default: this machine's.")]
@@ -51,7 +51,7 @@ def layout(
 ) -> None:
     """Show how a Go struct lies in memory, and the order of its fields that saves most."""
     with terminal.app() as app:
-        app.roots = (Path.cwd(), Path("/"))  # a person may read what they can
+        app.roots = HERE
         shop = app.workshop
         with place_of(shop, "", "", "", target_of(goarch, goos, tags, cgo, workspace)) as (place, _):
             if name is None:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,8 @@ Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="ORIGIN[,ORI
 Mirror = Annotated[list[str] | None, typer.Option("--mirror", metavar="FROM=TO", help="Fetch FROM's pages from TO.")]
 Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", help="Search here only; repeatable.")]
 Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
+
+HERE = (Path(), Path("/"))  # roots of a command: a person may have read what they can, and means this folder
 
 COMMON = {
     "home": (str | None, typer.Option("--home", metavar="DIR", help="All state lives here.", envvar="RAGMACS_HOME")),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import AddressRefused, InvalidParams
+from ..errors import InvalidParams
 from ..events import Cancel, Sink, ignore
+from ..roots import below
 from .toolchain import HERE, Target, Toolchain
 
 
@@ -46,23 +46,14 @@ def placed(
 
     Raises AddressRefused for what is outside of the roots, and InvalidParams for what is not there.
     """
-    files = {below(Path(path), shop.roots): text for path, text in (overlay or {}).items()}
+    files = {below(path, shop.roots): text for path, text in (overlay or {}).items()}
     if folder:
-        chosen = below(Path(folder).expanduser(), shop.roots)
+        chosen = below(folder, shop.roots)
         if not chosen.is_dir():
             raise InvalidParams(f"{folder} is no folder", hint="name the folder of the package, or of its module")
         yield Place(chosen, target, files)
     elif shop.roots and shop.roots[0] != Path("/"):
-        yield Place(shop.roots[0], target, files)
+        yield Place(shop.roots[0].absolute(), target, files)
     else:
         with tempfile.TemporaryDirectory(prefix="ragmacs-go-") as nowhere:
             yield Place(Path(nowhere), target, files)
-
-
-def below(path: Path, roots: Sequence[Path]) -> Path:
-    """PATH without symbolic links, which is in one of ROOTS; raises AddressRefused otherwise."""
-    real = Path(os.path.realpath(path))
-    if not path.is_absolute() or not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-        hint = "give its folder as a root: [go] roots, or roots of initialize"
-        raise AddressRefused(f"{path} is outside of what may be read", hint=hint)
-    return real

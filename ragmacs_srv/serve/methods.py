@@ -14,8 +14,8 @@ from ..errors import InvalidParams
 from ..ingest import files
 from ..model import Answer, Page
 from ..registry import Between
+from ..roots import folders, local
 from .lanes import Lane
-from .roots import folders, local
 from .rpc import Call, Method, method
 
 PROTOCOL = 1  # raised when a shape changes so that a client would misread it
@@ -255,7 +255,7 @@ class Methods:
     @contextmanager
     def _request(self, call: Call) -> Iterator[App]:
         """The App for this one call: its progress goes to the client, who can stop it."""
-        with self._app.request(sink=call.progress, cancel=call.cancel) as app:
+        with self._app.request(sink=call.progress, cancel=call.cancel, roots=call.peer.roots) as app:
             yield app
 
 

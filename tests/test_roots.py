@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ragmacs_srv.errors import AddressRefused, InvalidParams
-from ragmacs_srv.serve.roots import folders, local
+from ragmacs_srv.roots import folders, local
 from ragmacs_srv.serve.server import Options
 from tests.serve.test_wire import Line, serving
 

@@ -1,4 +1,4 @@
-"""An address of a file becomes its path, where it stands in a folder that the client named when it connected."""
+"""An address of a file becomes its path, where it stands in a folder that may be read: a root."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ..errors import AddressRefused, InvalidParams
+from .errors import AddressRefused, InvalidParams
 
 
 def folders(names: Iterable[str]) -> tuple[Path, ...]:
@@ -24,15 +24,18 @@ def folders(names: Iterable[str]) -> tuple[Path, ...]:
 def local(url: str, roots: Sequence[Path]) -> Path | None:
     """The file at URL, an absolute path or a file: address, links followed; None for other addresses.
 
-    Raises AddressRefused where it stands in none of ROOTS, whether or not there is such a file.
+    Raises AddressRefused as `below` does.
     """
     path = _path(url)
-    if path is None:
-        return None
+    return None if path is None else below(path, roots)
+
+
+def below(path: str, roots: Sequence[Path]) -> Path:
+    """The absolute PATH, links followed; raises AddressRefused where it stands in none of ROOTS, there or not."""
     real = _real(path)
-    if real is None or not any(real.is_relative_to(root) for root in roots):
-        hint = 'name its folder when you connect: initialize {"roots": ["/FOLDER"]}'
-        raise AddressRefused(f"{url[:200]} is in no folder that was opened for this connection", hint=hint)
+    if real is None or not any(real.is_relative_to(root.resolve()) for root in roots):
+        hint = 'name its folder when you connect: initialize {"roots": ["/FOLDER"]}; of Go code also in [go] roots'
+        raise AddressRefused(f"{path[:200]!r} is in no folder that was opened for this connection", hint=hint)
     return real
 
 
