@@ -19,19 +19,24 @@ from typing import TYPE_CHECKING, Any
 from . import pipeline
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
-from .answer import evaluation, kept
+from .answer import batch as batching
+from .answer import evaluation, kept, themes
 from .answer import summarize as summarizing
+from .answer.batch import Row
+from .answer.journal import Journal, Kept
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
 from .answer.summarize import LENGTH, Point, Summary, check_form, check_length
+from .answer.themes import Digest
 from .aside import PREPARE, Preparation
 from .errors import AddressRefused, Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
 from .golang import toolchain
 from .golang.toolchain import Toolchain
 from .golang.workshop import Workshop
-from .ingest import handbook, sources
+from .ingest import handbook, lists, sources
 from .ingest.address import check_allow, is_allowed, parse_mirror
+from .ingest.lists import Entry
 from .ingest.urls import Parts, canonical, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
@@ -420,8 +425,16 @@ class App:
             return "allowed"
         return "collection" if origin(url) in self._sites() else "unknown"
 
-    def _only_known(self) -> Callable[[Parts], bool]:
-        return lambda parts: self.standing(parts.url) != "unknown"
+    def _only_known(self, allow: Sequence[str] = ()) -> Callable[[Parts], bool]:
+        opened = [parse(check_allow(entry)) for entry in allow]
+
+        def known(parts: Parts) -> bool:
+            if is_allowed(parts, opened):
+                return True
+            with self.request(cancel=self.cancel) as mine:  # of any thread
+                return mine.standing(parts.url) != "unknown"
+
+        return known
 
     def _sites(self) -> set[str]:
         """The origins of all collections: of those with a file by their seeds, of others by their pages."""
@@ -482,6 +495,54 @@ class App:
             if key and isinstance(piece, Summary) and piece.model and piece.complete:
                 summaries.put(key, piece)
             yield piece
+
+    # Reading lists
+
+    def listed(self, address: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> list[Entry]:
+        """What the list at ADDRESS names: a page of links, a feed, or a list in any other form."""
+        with self.reader(allow=allow, mirror=mirror) as reader:
+            response = reader.fetcher.get(address, also=lists.TYPES, cancel=self.cancel)
+        return lists.fold(lists.parse(response.body, base=response.url, charset=response.charset))
+
+    def batch(
+        self,
+        entries: Sequence[Entry],
+        journal: Journal,
+        options: batching.Options,
+        *,
+        allow: Sequence[str] = (),
+        mirror: Sequence[str] = (),
+        known_only: bool = False,
+    ) -> tuple[list[Row], Digest]:
+        """Read and summarize ENTRIES, as far as JOURNAL does not record it: what became of each, and a digest.
+
+        ALLOW, MIRROR and KNOWN_ONLY are as in `read`; with KNOWN_ONLY, ALLOW opens its origins, too.
+        """
+        check_length(options.length)
+        only = self._only_known(allow) if known_only else None
+        chat = batching.Metered(self.chat, options.max_tokens) if self.chat else None
+        with self.reader(allow=allow, mirror=mirror, only=only) as reader:
+            reading = _Reading(self, reader, options.length)
+            batching.run(entries, journal, reading, options, chat=chat, sink=self.sink, cancel=self.cancel)
+        rows = batching.rows(entries, journal.records())
+        if chat is None or chat.spent:
+            return rows, themes.digest(rows)
+        return rows, themes.written(rows, chat, budget=self.settings.answer.context_chars, cancel=self.cancel)
+
+    def shelve(self, name: str, title: str, rows: Sequence[Row], journal: Journal, **options: Sequence[str]) -> Report:
+        """Make the pages of ROWS, as JOURNAL has them, the collection NAME; OPTIONS are those of an update of it."""
+        done = [(row.entry.url, row.record.page) for row in rows if row.record.points]
+        urls = tuple(url for url, _ in done)
+        if not done:
+            raise NotIndexed(f"no page of the list could be read: there is nothing to index as {name!r}")
+        source = self.added(Source(name, title, urls, depth=0, max_pages=len(urls)))
+        arrivals = ((url, page, journal.page(page)) for url, page in done)
+        known = {key: list(value) for key, value in options.items()}
+        with self.store() as store, self.reader() as reader:
+            report = pipeline.shelve(store, reader, source, arrivals, options=known, sink=self.sink, cancel=self.cancel)
+            pipeline.drop_repeats(store, reader, sorted({origin(url) for url in urls}))
+            self._publish(store, reader)
+        return report
 
     # Measuring
 
@@ -768,6 +829,34 @@ class App:
             return None if engine == "endpoint" else _Indexed(self.model.name, self.model.key, numeric)
         except EmbedderMissing:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a run over a reading list asks for, from many threads: each time of an App of its own."""
+
+    app: App
+    reader: Reader
+    length: int
+
+    def fetch(self, url: str) -> Kept | Page:
+        app = self.app
+        if app.manifest() is not None:
+            with app.request(cancel=app.cancel) as mine:
+                if page := mine.indexed(url):
+                    return page
+        response = self.reader.fetcher.get(url, cancel=app.cancel)
+        return Kept.of(self.reader.extractor.extract(response, cancel=app.cancel), response)
+
+    def summarize(self, page: Page, chat: Chat | None) -> Summary:
+        mine = copy.copy(self.app)  # no `request`: the next one would have its LLM, which is metered for this run
+        mine.chat, mine.sink, mine._generation = chat, ignore, None
+        try:
+            *_, summary = mine.summarize(page.url, length=self.length, page=page)
+        finally:
+            mine._release()
+        assert isinstance(summary, Summary)
+        return summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .answer.journal import Kept
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel, Progress, Sink, ignore
 from .ingest import chunk, handbook
@@ -122,6 +123,52 @@ def crawl(
         _Walk(store, reader, source, Frontier(source), cancel).run(started, report, sink, grown)
     store.finish_crawl(source.name, now())
     return report
+
+
+def shelve(
+    store: Store,
+    reader: Reader,
+    source: Source,
+    arrivals: Iterable[tuple[str, str, Kept | None]],
+    *,
+    options: Mapping[str, Any] | None = None,
+    sink: Sink = ignore,
+    cancel: Cancel | None = None,
+) -> Report:
+    """Put pages that are at hand into STORE, as the collection SOURCE; nothing is fetched.
+
+    ARRIVALS are (address, address of its page, the page, or None for one that STORE has).
+    """
+    cancel = cancel or Cancel()
+    store.start_crawl(source, dict(options or {}), now())
+    report = Report(source.name)
+    for n, (url, page, kept) in enumerate(arrivals):
+        cancel.check()
+        sink(Progress(f"index {source.name}", n, len(source.seeds), url))
+        report.add(_shelved(store, reader, Receipt(source.name, url, "unchanged", page, "", "", "", 0, now()), kept))
+    store.finish_crawl(source.name, now())
+    return report
+
+
+def _shelved(store: Store, reader: Reader, receipt: Receipt, kept: Kept | None) -> Receipt:
+    """Put KEPT, the page of RECEIPT, into STORE, unless it is there, and return what became of it."""
+    held = store.validators(receipt.page)
+    if kept is None:
+        receipt = receipt if held else replace(receipt, status="failed", page="", reason="it has left the index")
+        store.record(receipt)
+        return receipt
+    receipt = replace(receipt, body_hash=kept.digest, etag=kept.response.etag)
+    text_hash = _text_hash(kept.page)
+    twin = store.page_with_text(text_hash)
+    if held and (held.body_hash, held.chunker) == (kept.digest, reader.recipe):
+        store.record(receipt)
+    elif twin and twin != receipt.page:
+        receipt = replace(receipt, status="alias", page=twin, reason=SAME_TEXT)
+        store.record(receipt)
+    else:
+        receipt = replace(receipt, status="changed" if held else "new")
+        _put(store, reader, kept.response, kept.page, receipt, text_hash)
+    return receipt
 
 
 def plan(source: Source) -> Iterator[tuple[str, str]]:

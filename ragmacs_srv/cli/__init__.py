@@ -16,7 +16,17 @@ import typer
 
 from .. import __version__, render
 from ..errors import Cancelled, InvalidParams, RagmacsError, StorageError
-from . import asking, evaluation, golang, models, reading, serving, state, summarizing  # noqa: F401 - their commands
+from . import (  # noqa: F401 - their commands
+    asking,
+    batching,
+    evaluation,
+    golang,
+    models,
+    reading,
+    serving,
+    state,
+    summarizing,
+)
 from .terminal import cli
 
 # Of every wrong use; typer has no public name for it.

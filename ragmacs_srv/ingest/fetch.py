@@ -30,7 +30,7 @@ from ..model import Response
 from . import robots
 from .address import Resolver, Unreachable, Vetted, check_allow, check_origin, is_loopback, system_resolver, vet
 from .pace import TRIES, Outages, Pace, backoff, retry_wait
-from .reply import SUCCESS, Reply, to_response
+from .reply import READABLE, SUCCESS, Reply, to_response
 from .urls import Parts, follow, parse, shown
 from .wire import Budget, Damaged, Wire, unpack, within
 
@@ -136,13 +136,22 @@ class Fetcher:
         if self._proxied is not None:
             self._proxied.close()
 
-    def get(self, url: str, *, etag: str = "", last_modified: str = "", cancel: Cancel | None = None) -> Response:
+    def get(
+        self,
+        url: str,
+        *,
+        etag: str = "",
+        last_modified: str = "",
+        also: frozenset[str] = frozenset(),
+        cancel: Cancel | None = None,
+    ) -> Response:
         """The page at URL, or the word that it is unchanged since the validators ETAG and LAST_MODIFIED.
 
+        ALSO are media types that are taken besides those of pages.
         Raises AddressRefused, RobotsDenied, FetchError, NoContent and Cancelled.
         """
         try:
-            return self._walk(parse(url), _validators(etag, last_modified), cancel or Cancel())
+            return self._walk(parse(url), _validators(etag, last_modified), also, cancel or Cancel())
         except (AddressRefused, RobotsDenied) as refusal:
             _log(refusal)
             raise
@@ -150,14 +159,20 @@ class Fetcher:
             self._outages.note(outage)
             raise
 
-    def _walk(self, identity: Parts, validators: Mapping[str, str], cancel: Cancel) -> Response:
+    def _walk(self, identity: Parts, validators: Mapping[str, str], also: frozenset[str], cancel: Cancel) -> Response:
         budget = Budget(self._deadline, self._clock)
         hop = self._vet(identity, budget, cancel)
         for _ in range(MAX_REDIRECTS + 1):
             reply = self._ask(hop, validators, budget, cancel)
             if reply.status not in _REDIRECTS:
+                kinds = READABLE | also
                 return to_response(
-                    reply, hop.identity, hop.dialled, conditional=bool(validators), max_bytes=self._max_bytes
+                    reply,
+                    hop.identity,
+                    hop.dialled,
+                    conditional=bool(validators),
+                    max_bytes=self._max_bytes,
+                    kinds=kinds,
                 )
             hop = self._follow(hop, reply, budget, cancel)
         raise FetchError(

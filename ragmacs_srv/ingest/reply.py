@@ -42,7 +42,15 @@ class Reply:
         return retry_after(self.header("retry-after"), _now()) if self.status in (429, 503) else None
 
 
-def to_response(reply: Reply, identity: Parts, dialled: Parts, *, conditional: bool, max_bytes: int) -> Response:
+def to_response(
+    reply: Reply,
+    identity: Parts,
+    dialled: Parts,
+    *,
+    conditional: bool,
+    max_bytes: int,
+    kinds: frozenset[str] = READABLE,
+) -> Response:
     """The response for IDENTITY, as it came from the address DIALLED.
 
     FetchError for a status that is no success, and for a page too large or of a type we cannot read;
@@ -54,7 +62,7 @@ def to_response(reply: Reply, identity: Parts, dialled: Parts, *, conditional: b
         raise _failure(shown(identity.url), reply)
     _check_size(shown(identity.url), len(reply.body), max_bytes)
     kind = sniff.media_type(reply.body, reply.header("content-type"), identity.path)
-    if kind not in READABLE:
+    if kind not in kinds:
         raise _unsupported(shown(identity.url), kind, reply.header("content-type"))
     return _response(reply, identity, dialled, kind)
 

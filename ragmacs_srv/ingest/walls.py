@@ -13,9 +13,10 @@ _LOGIN = re.compile(
     r"/(?:log-?in|sign-?in|signon|sso|oauth2?|authorize|auth|session/new|users/sign_in)(?:[/.?]|$)", re.I
 )
 _PAID = re.compile(
-    r"(?:subscribe|sign up|register|log in|sign in) (?:now )?to (?:continue|read|keep reading|unlock|access|get access)|"
-    r"(?:for|to) (?:our )?subscribers only|already (?:a subscriber|subscribed)|this (?:article|content|story) is (?:for|"
-    r"reserved for|available to) (?:\w+ )?(?:subscribers|members)|(?:become|unlock) a (?:paid )?(?:member|subscriber)",
+    r"(?:subscribe|sign up|register|log in|sign in) (?:now )?to (?:continue|read|keep reading|unlock|access)|"
+    r"(?:for|to) (?:our )?subscribers only|already (?:a subscriber|subscribed)|this (?:article|content|story) is "
+    r"(?:for|reserved for|available to) (?:\w+ )?(?:subscribers|members)|"
+    r"(?:become|unlock) a (?:paid )?(?:member|subscriber)",
     re.I,
 )
 
