@@ -91,9 +91,9 @@ class Journal:
         self._db.close()
 
     def _open(self) -> None:
-        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # what is locked once stays locked until it is closed
-        self._db.execute("PRAGMA synchronous = FULL")
         try:
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # what is locked once stays locked until it is closed
+            self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode & 0xFF not in HELD:

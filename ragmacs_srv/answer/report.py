@@ -128,7 +128,7 @@ def _facts(row: Row) -> list[str]:
 # What Org would act on where it stands in text: links and macros, citations, blocks of code, links without brackets.
 _ORG_ACTIVE = re.compile(
     r"\[(?=\[|fn:|cite[:/])|<(?=<)|\{(?=\{\{)|@(?=@)|"
-    r"(?<=src_)(?=\w)|(?<=call_)(?=\w)|\b(?:elisp|shell|file(?:\+\w+)?|attachment|docview|help|info|man|eww):(?=\S)",
+    r"(?<=src_)(?=\w)|(?<=call_)(?=\w)|\b(?:elisp|shell|file(?:\+\w+)?|attachment|docview|help|info|man|eww)(?=:\S)",
     re.I,
 )
 

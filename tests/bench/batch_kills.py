@@ -15,8 +15,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,9 @@ class Found:
     worst: int = 0  # most pages asked for again after one kill
     again: int = 0  # pages asked for again, in all
     recorded: list[str] = field(default_factory=list)  # asked for again though the journal had them
+    progress: list[int] = field(default_factory=list)  # addresses recorded before each run
     states: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -87,11 +90,13 @@ def wanted(running: list[Site], pages: Mapping[str, bytes], bad: int) -> dict[st
     return good | dict(kinds[n % len(kinds)](n) for n in range(bad))
 
 
-def killed_after(seconds: float, command: list[str], env: Mapping[str, str]) -> bool:
-    """Run COMMAND, kill its group after SECONDS; whether it was still running."""
+def killed(command: list[str], env: Mapping[str, str], moment: Callable[[], bool], late: float) -> bool:
+    """Run COMMAND and kill its group LATE seconds after MOMENT has come; whether it was still running."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+    while process.poll() is None and not moment():
+        time.sleep(0.002)
     try:
-        process.wait(seconds)
+        process.wait(late)
         return False
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
@@ -100,8 +105,8 @@ def killed_after(seconds: float, command: list[str], env: Mapping[str, str]) -> 
         process.wait()
 
 
-def trial(folder: Path, *, kills: int, urls: int, bad: int, longest: float, seed: int = 7) -> Found:
-    """Kill a run over URLS addresses, BAD of them bad, KILLS times, then let it end."""
+def trial(folder: Path, *, kills: int, urls: int, bad: int, seed: int = 7) -> Found:
+    """Kill a run over URLS addresses, BAD of them bad, KILLS times at any moment of its work, then let it end."""
     chance, found = random.Random(seed), Found()
     pages = bodies(urls - bad)
     output, listed = folder / "out.jsonl", folder / "list.txt"
@@ -116,10 +121,12 @@ def trial(folder: Path, *, kills: int, urls: int, bad: int, longest: float, seed
         asked: Counter[str] = Counter()
         while found.kills < kills:
             done = recorded(Path(f"{output}.batch"))
-            killed = killed_after(chance.uniform(0.4, longest), command, env)
+            goal = asked.total() + chance.randrange(2 * urls // (kills + 1))
+            alive = killed(command, env, lambda goal=goal: requested(running).total() >= goal, chance.uniform(0, 0.2))
             take(found, asked, requested(running), done)
-            found.kills += killed
-            if not killed:
+            found.kills += alive
+            found.progress.append(len(done))
+            if not alive:
                 break
         done = recorded(Path(f"{output}.batch"))
         subprocess.run(command, env=env, capture_output=True, timeout=600)
@@ -128,6 +135,7 @@ def trial(folder: Path, *, kills: int, urls: int, bad: int, longest: float, seed
         row = json.loads(line)
         for url in (row["url"], *row["also"]):
             found.states[url] = row["state"]
+            found.reasons[url] = row["reason"]
     return found
 
 
@@ -155,13 +163,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("kills", 20), ("urls", 200), ("bad", 30)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--longest", type=float, default=2.5, help="seconds until a kill, at most")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = trial(Path(folder), kills=given.kills, urls=given.urls, bad=given.bad, longest=given.longest)
+        found = trial(Path(folder), kills=given.kills, urls=given.urls, bad=given.bad)
     print(f"{found.kills} kills, {len(found.wanted)} addresses, {Counter(found.states.values())}")
+    print(f"recorded before each run: {found.progress}")
     print(f"asked for again: {found.again} pages, {found.worst} after one kill at most ({SITES} were under way)")
     print(f"asked for again though recorded: {len(found.recorded)}; missing or in a wrong state: {len(found.wrong)}")
+    for url in found.wrong:
+        print(f"wrong: {url} is {found.states.get(url)}, not {found.wanted[url]}: {found.reasons.get(url)}")
     return bool(found.recorded or found.wrong or found.worst > SITES)
 
 
