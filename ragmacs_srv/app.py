@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import logging
 import re
 import shutil
@@ -20,16 +21,17 @@ from . import pipeline
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
 from .answer import batch as batching
-from .answer import evaluation, kept, themes
+from .answer import evaluation, jobs, kept, themes
 from .answer import summarize as summarizing
 from .answer.batch import Row
+from .answer.jobs import Job
 from .answer.journal import Journal, Kept
 from .answer.questions import Question
 from .answer.rerank import DEPTH, Judge
 from .answer.summarize import LENGTH, Point, Summary, check_form, check_length
 from .answer.themes import Digest
 from .aside import PREPARE, Preparation
-from .errors import AddressRefused, Busy, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
+from .errors import AddressRefused, Busy, Cancelled, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
 from .events import Cancel, Progress, Sink, ignore, timed
 from .golang import toolchain
 from .golang.toolchain import Toolchain
@@ -498,9 +500,12 @@ class App:
 
     # Reading lists
 
-    def listed(self, address: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> list[Entry]:
+    def listed(
+        self, address: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = (), known_only: bool = False
+    ) -> list[Entry]:
         """What the list at ADDRESS names: a page of links, a feed, or a list in any other form."""
-        with self.reader(allow=allow, mirror=mirror) as reader:
+        only = self._only_known(allow) if known_only else None
+        with self.reader(allow=allow, mirror=mirror, only=only) as reader:
             response = reader.fetcher.get(address, also=lists.TYPES, cancel=self.cancel)
         return lists.fold(lists.parse(response.body, base=response.url, charset=response.charset))
 
@@ -528,6 +533,35 @@ class App:
         if chat is None or chat.spent:
             return rows, themes.digest(rows)
         return rows, themes.written(rows, chat, budget=self.settings.answer.context_chars, cancel=self.cancel)
+
+    def job(
+        self,
+        entries: Sequence[Entry],
+        title: str,
+        options: batching.Options,
+        *,
+        collection: str = "",
+        allow: Sequence[str] = (),
+        mirror: Sequence[str] = (),
+    ) -> Job:
+        """`batch` for who may not choose where to go, remembered in the cache; `known_job` gives it again.
+
+        Cancelled names the job, too. With COLLECTION its pages become one of that name.
+        """
+        checked_name(collection or None)
+        with jobs.begun(self.settings.folders.batches, entries, title) as (name, journal):
+            try:
+                rows, digest = self.batch(entries, journal, options, allow=allow, mirror=mirror, known_only=True)
+            except Cancelled as exc:
+                raise Cancelled(hint="send the list again to go on", data={"job": name}) from exc
+            journal.remember("digest", json.dumps(digest.as_json()))
+            if collection:
+                self.shelve(collection, title, rows, journal, allow=allow, mirror=mirror)
+            return Job(name, title, rows, digest)
+
+    def known_job(self, name: str) -> Job:
+        """The job NAME as it is now; raises InvalidParams where there is none, Busy while it is under way."""
+        return jobs.known(self.settings.folders.batches, name)
 
     def shelve(self, name: str, title: str, rows: Sequence[Row], journal: Journal, **options: Sequence[str]) -> Report:
         """Make the pages of ROWS, as JOURNAL has them, the collection NAME; OPTIONS are those of an update of it."""

@@ -65,6 +65,11 @@ class Folders:
         return self.cache / "summaries"
 
     @property
+    def batches(self) -> Path:
+        """What clients had read of their reading lists: to be done again when it is deleted, and no more."""
+        return self.cache / "batches"
+
+    @property
     def handbook(self) -> Path:
         return self.cache / "handbook"
 

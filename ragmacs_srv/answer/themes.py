@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,6 +100,19 @@ def written(rows: Sequence[Row], chat: Chat, *, budget: int, cancel: Cancel) -> 
     notes = [f"{len(done) - len(passages)} of {len(done)} summaries did not fit"] if len(passages) < len(done) else []
     text = (text + checked.finish()).strip()
     return Digest(made.themes, made.first, text, tuple(done[: len(passages)]), chat.model, tuple(notes))
+
+
+def restored(shape: Mapping[str, Any], rows: Sequence[Row]) -> Digest:
+    """The inverse of `Digest.as_json`, for the rows that it was made of."""
+    by_url = {row.url: row for row in rows}
+
+    def found(urls: Iterable[str]) -> tuple[Row, ...]:
+        return tuple(by_url[url] for url in urls if url in by_url)
+
+    made = tuple(Theme(each["name"], found(each["urls"])) for each in shape["themes"])
+    first, cited = found(each["url"] for each in shape["read_first"]), found(shape["cited"])
+    text = shape["text"] if len(cited) == len(shape["cited"]) else ""
+    return Digest(made, first, text, cited, shape["model"], tuple(shape["notes"]))
 
 
 _Weights = Mapping[Row, Mapping[str, float]]

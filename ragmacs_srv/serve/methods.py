@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from .. import __version__, pipeline, registry
+from ..answer.batch import Options
 from ..answer.summarize import LENGTH, STYLES, Summary
 from ..app import App
 from ..errors import InvalidParams
-from ..ingest import files
+from ..ingest import files, lists
 from ..model import Answer, Page
 from ..registry import Between
 from ..roots import folders, local
@@ -19,7 +20,7 @@ from .lanes import Lane
 from .rpc import Call, Method, method
 
 PROTOCOL = 1  # raised when a shape changes so that a client would misread it
-LOOK_UP, WAIT, INDEX = "search", "answer", "index"  # the kinds of work, each with threads of its own
+LOOK_UP, WAIT, INDEX, LISTS = "search", "answer", "index", "batch"  # the kinds of work, each with threads of its own
 
 Shape = dict[str, Any]
 Collections = Annotated[Sequence[str], "Look in these collections only."]
@@ -38,6 +39,7 @@ def lanes(room: int) -> dict[str, Lane]:
         LOOK_UP: Lane(LOOK_UP, workers=2, room=room),
         WAIT: Lane(WAIT, workers=8, room=room),
         INDEX: Lane(INDEX, workers=1, room=4, retry_after=30.0),
+        LISTS: Lane(LISTS, workers=2, room=4, retry_after=30.0),
     }
 
 
@@ -70,6 +72,8 @@ class Methods:
             "search": method(self.search, LOOK_UP),
             "ask": method(self.ask, WAIT),
             "summarize": method(self.summarize, WAIT),
+            "batch": method(self.batch, LISTS),
+            "batch/result": method(self.batch_result, WAIT),
             "fetch": method(self.fetch, WAIT),
             "tools/list": method(self.tools_list),
             "tools/call": Method(self.tools_call, _tool_call, WAIT),
@@ -195,6 +199,45 @@ class Methods:
             page = _file(app, call, url) or (app.indexed(url) if stored else None)
             page = page or app.read(url, allow=allow, mirror=mirror)
         return page.at(url.partition("#")[2]).as_json()
+
+    # Reading lists
+
+    def batch(
+        self,
+        call: Call,
+        text: Annotated[str, "The list, in any form that `ragmacs batch` reads."] = "",
+        address: Annotated[str, "Where the list stands, instead of its text."] = "",
+        length: Annotated[int, "Words of a summary, at most."] = LENGTH,
+        collection: Annotated[str, "Make the pages a collection of this name."] = "",
+        retry_failed: Annotated[bool, "Try again what failed or was refused."] = False,
+        max_tokens: Annotated[int, "What the LLM may cost; 0: no bound.", Between(0, 10**9)] = 0,
+        max_seconds: Annotated[float, "Then stop, to go on another time; 0: no bound.", Between(0, 10**6)] = 0.0,
+        allow: Allow = (),
+        mirror: Mirror = (),
+    ) -> Shape:
+        """Read and summarize a list, as far as that is not done yet; only known sites, and those allowed, are asked."""
+        if bool(text.strip()) == bool(address):
+            raise InvalidParams("batch takes the text of a list or its address", hint="give one of them")
+        options = Options(length, retry_failed, max_tokens, max_seconds)
+        with self._request(call) as app:
+            opened: dict[str, Sequence[str]] = {"allow": allow, "mirror": mirror}
+            if address:
+                found = app.listed(address, allow=allow, mirror=mirror, known_only=True)
+            else:
+                found = lists.fold(lists.parse(text.encode()))
+            title = f"Reading list: {address}" if address else "Reading list"
+            return app.job(found, title, options, collection=collection, **opened).as_json()
+
+    def batch_result(
+        self,
+        call: Call,
+        job: Annotated[str, "The name that batch gave."],
+        format: Annotated[Literal["json", "org", "md", "html", "jsonl"], "Of what is given."] = "json",  # noqa: A002
+        start: Annotated[int, "The `next` of the part before.", Between(0, 10**9)] = 0,
+    ) -> Shape:
+        """Part of what became of a list: its items, or a report in another format."""
+        with self._request(call) as app:
+            return app.known_job(job).part(format, start)
 
     # The tools of a model
 

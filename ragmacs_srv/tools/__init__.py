@@ -3,4 +3,4 @@
 Each is a function in the module of its subject, defined once for every transport (see `registry`).
 """
 
-from . import documents, golang  # noqa: F401 - their tools
+from . import documents, golang, reading  # noqa: F401 - their tools

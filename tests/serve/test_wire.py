@@ -26,6 +26,7 @@ from ragmacs_srv.serve.server import Options, Server
 from ragmacs_srv.serve.wire import Connection, Limits
 from ragmacs_srv.settings import load
 from tests.search import library
+from tests.servers import Visit, serve
 
 CHECKER = "jsonrpc_conformance.py"
 
@@ -174,6 +175,64 @@ def test_a_crawl_tells_its_progress_and_searches_see_it(connect: Callable[[], Li
     assert line.ask("search", query="GOGC", collections=["guide"])["result"]["generation"] == 2
     assert line.ask("index/update", collection="guide")["result"]["crawls"][0]["failed"] == []
     assert line.ask("index/crawl", targets=["nope"])["error"]["code"] == -32602
+
+
+@pytest.mark.slow
+def test_a_list_is_a_job_with_progress_and_pages_of_results(connect: Callable[[], Line], site: Any) -> None:
+    line, other = connect(), "https://elsewhere.example.org/"
+    text = f"- {site.origin}/doc/gc-guide #gc\n- {site.origin}/doc/faq\n- {other}\n- file:///etc/passwd"
+    line.send("batch", token="t", text=text, allow=[site.origin])
+    got = [line.next()]
+    while "id" not in got[-1]:
+        got.append(line.next())
+    done = got[-1]["result"]
+    told = [each["params"] for each in got[:-1] if each["params"]["job"] == "batch"]
+    assert (told[0]["done"], told[-1]["done"], told[-1]["total"]) == (0, 3, 3)
+    assert (done["counts"]["done"], [each["url"] for each in done["not_done"]]) == (2, [other, "file:///etc/passwd"])
+    asked = len(site.asked)
+    found = connect().ask("batch/result", job=done["job"])["result"]
+    assert [each["state"] for each in found["items"]] == ["done", "done", "refused", "refused"]
+    assert found["items"][0]["tags"] == ["gc"]
+    rest = line.ask("batch/result", job=done["job"], start=3)["result"]
+    assert [each["url"] for each in rest["items"]] == ["file:///etc/passwd"]
+    assert (
+        "* TODO [[" in line.ask("batch/result", job=done["job"], format="org")["result"]["text"],
+        "next" in rest,
+    ) == (
+        True,
+        False,
+    )
+    assert line.ask("batch", text=text, allow=[site.origin])["result"]["job"] == done["job"]
+    assert len(site.asked) == asked
+
+
+def test_a_list_opens_no_site_and_a_job_has_to_be_known(connect: Callable[[], Line], site: Any) -> None:
+    line = connect()
+    done = line.ask("batch", text=f"{site.origin}/doc/faq")["result"]
+    assert (done["counts"]["refused"], site.requests) == (1, [])
+    assert line.ask("batch", address=f"{site.origin}/list")["error"]["code"] == -32023
+    for wrong in ({}, {"text": "https://a.org", "address": "https://a.org"}, {"text": " \n"}):
+        assert line.ask("batch", **wrong)["error"]["code"] == -32602
+    assert line.ask("batch/result", job="../../crawl")["error"]["code"] == -32602
+
+
+def test_a_list_that_is_cancelled_names_its_job(connect: Callable[[], Line]) -> None:
+    line, begun = connect(), threading.Event()
+
+    def hang(visit: Visit) -> None:
+        begun.set()
+        visit.hang()
+
+    with serve(hang) as slow:
+        line.send("batch", token="t", text=f"{slow.origin}/one", allow=[slow.origin])
+        assert begun.wait(30)
+        line.sock.sendall(frame({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"token": "t"}}))
+        got = [line.next()]
+        while "id" not in got[-1]:
+            got.append(line.next())
+    assert got[-1]["error"]["code"] == -32800
+    found = line.ask("batch/result", job=got[-1]["error"]["data"]["job"])["result"]
+    assert [each["state"] for each in found["items"]] == ["pending"]
 
 
 def test_a_client_that_does_not_read_is_dropped_while_others_are_served(connect: Callable[[], Line]) -> None:

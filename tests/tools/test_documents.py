@@ -84,6 +84,7 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         "summarize_url": (True, False),
         "list_collections": (False, False),
         "add_source": (False, False),
+        "summarize_list": (True, False),
     }
 
 
@@ -96,6 +97,7 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         ("summarize_url", "summarize_url(url: string, length?: integer)"),
         ("list_collections", "list_collections()"),
         ("add_source", "add_source(address: string, name?: string, depth?: integer)"),
+        ("summarize_list", "summarize_list(text: string, length?: integer, cursor?: string)"),
     ],
 )
 def test_required_parameters_come_first(name: str, usage: str) -> None:
