@@ -24,6 +24,7 @@ def test_readme_commands_run_in_their_order(
 ) -> None:
     """Offline, so go.dev is a mirror; lexical, so that no model is needed."""
     monkeypatch.chdir(tmp_path)  # some write files
+    (tmp_path / "reading.md").write_text("- [ ] [The guide](https://go.dev/doc/gc-guide) #gc\n")
     monkeypatch.setenv("RAGMACS_NETWORK_MIRROR", f"https://go.dev={site.origin}")
     for command in RAGMACS:
         if command in GO:

@@ -547,6 +547,7 @@ OURS = [
     ("summarize_url", {"url": "handbook:sync-pool"}, "points"),
     ("list_collections", {}, "collections"),
     ("add_source", {"address": "https://go.dev/doc/gc-guide"}, "plan"),
+    ("summarize_list", {"text": "https://elsewhere.example.org/"}, "items"),
 ]
 
 
