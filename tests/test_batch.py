@@ -117,6 +117,14 @@ def test_private_addresses_of_a_list_are_not_opened_by_being_listed(
 
 
 @pytest.mark.slow
+def test_what_was_refused_is_read_once_it_is_allowed(run: Cli, paper: Site, tmp_path: Path) -> None:
+    out, listed = tmp_path / "out.md", tmp_path / "list.txt"
+    listed.write_text(f"{paper.origin}/doc/one")
+    assert run("batch", str(listed), "-o", str(out)).code == 1
+    assert run("batch", str(listed), "-o", str(out), "--allow", paper.origin).code == 0
+
+
+@pytest.mark.slow
 def test_a_report_that_somebody_edited_is_kept(run: Cli, listed: Path, paper: Site, tmp_path: Path) -> None:
     out = tmp_path / "out.org"
     out.write_text("my own notes")

@@ -20,7 +20,7 @@ from ..errors import AddressRefused, FetchError, NoContent, RobotsDenied
 from ..events import Cancel, Progress, Sink, ignore
 from ..ingest.address import Unreachable
 from ..ingest.lists import Entry
-from ..ingest.urls import origin
+from ..ingest.urls import origin, shown
 from ..ingest.walls import wall
 from ..model import Page
 from .journal import Journal, Kept, Record, State
@@ -281,7 +281,8 @@ class _Run:
             )
         except (AddressRefused, RobotsDenied) as exc:
             self._release(entry)
-            return self._record(entry, "refused", exc.message), None
+            unasked = exc.data.get("url") == shown(entry.url)  # and the next run may allow it
+            return replace(self._record(entry, "refused", exc.message), again=unasked), None
         except (FetchError, NoContent) as exc:
             self._release(entry)
             return replace(self._record(entry, "failed", exc.message), again=isinstance(exc, Unreachable)), None

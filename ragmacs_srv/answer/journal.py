@@ -30,7 +30,7 @@ class Record:
     """What became of one address.
 
     `page` is the address that the page is known by, after redirects. `points` are (text, link). `words` are those of
-    the page. `recipe` names how the summary was asked for. `again`: nobody answered, so that the next run asks anew.
+    the page. `recipe` names how the summary was asked for. `again`: nobody was asked, or answered: the next run tries.
     `short`: the LLM was to write the summary and could not.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,8 @@ from ..answer.journal import Journal
 from ..answer.summarize import LENGTH
 from ..app import checked_name
 from ..errors import Cancelled
-from ..ingest import lists
-from .summarizing import document
+from ..ingest import files, lists
+from ..ingest.lists import Entry
 from .terminal import Allow, Mirror, Terminal, command, entries
 
 
@@ -46,11 +47,7 @@ def batch(
     report.check_output(output, *([Path(listed)] if local and listed != "-" else []))
     options = Options(length, retry_failed, max_tokens, max_minutes * 60)
     with terminal.app(llm_base_url="" if no_llm else None) as app, Journal(Path(f"{output}.batch")) as journal:
-        found = (
-            lists.fold(lists.parse(document(listed).body))
-            if local
-            else app.listed(listed, allow=opened, mirror=mirrored)
-        )
+        found = app.listed(listed, allow=opened, mirror=mirrored) if not local else _local(listed)
         title = "Reading list" if listed == "-" else f"Reading list: {Path(listed).name if local else listed}"
         try:
             rows, digest = app.batch(found, journal, options, allow=opened, mirror=mirrored)
@@ -76,6 +73,12 @@ def batch(
     lines += [f"{render.count(indexed.outcomes.total(), 'page')} in the collection {collection}"] if indexed else []
     terminal.print({**shape, "not_done": lacking}, "\n".join(lines))
     return 1 if not_done else 0
+
+
+def _local(listed: str) -> list[Entry]:
+    """What the list in the file LISTED, or on stdin for "-", names."""
+    found = files.read_stream(sys.stdin.buffer) if listed == "-" else files.read(Path(listed))
+    return lists.fold(lists.parse(found.body))
 
 
 def _lacking(rows: Sequence[Row], most: int = 20) -> Iterator[str]:

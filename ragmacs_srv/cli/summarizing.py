@@ -30,7 +30,7 @@ def summarize(
 ) -> None:
     """Say in few words what a page says, each point with the section that says it; nothing is stored."""
     with terminal.app(llm_base_url="" if no_llm else None) as app:
-        local = None if "://" in target or target.startswith(SCHEME) else app.extracted(document(target))
+        local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
         summary = None
         form: dict[str, Any] = {"length": length, "style": style, "language": language, "refresh": refresh}
         for piece in app.summarize(target, **form, allow=entries(allow), mirror=entries(mirror), page=local):
@@ -46,6 +46,6 @@ def summarize(
         terminal.say(f"note: {note}")
 
 
-def document(name: str) -> Response:
+def _file(name: str) -> Response:
     """The document in the file NAME, or on stdin for "-", as if it had been fetched."""
     return files.read_stream(sys.stdin.buffer) if name == "-" else files.read(Path(name.partition("#")[0]))
