@@ -281,7 +281,9 @@ class _Run:
             )
         except (AddressRefused, RobotsDenied) as exc:
             self._release(entry)
-            unasked = exc.data.get("url") == shown(entry.url)  # and the next run may allow it
+            unasked = isinstance(exc, AddressRefused) and exc.data.get("url") == shown(
+                entry.url
+            )  # and the next run may allow it
             return replace(self._record(entry, "refused", exc.message), again=unasked), None
         except (FetchError, NoContent) as exc:
             self._release(entry)

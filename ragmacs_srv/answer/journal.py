@@ -58,10 +58,10 @@ class Kept:
     response: Response
     digest: str
 
-
-def kept(page: Page, response: Response) -> Kept:
-    """PAGE, which was read from RESPONSE, to be kept without its bytes."""
-    return Kept(page, replace(response, body=b""), hashlib.sha256(response.body).hexdigest())
+    @classmethod
+    def of(cls, page: Page, response: Response) -> Kept:
+        """PAGE, which was read from RESPONSE, to be kept without its bytes."""
+        return cls(page, replace(response, body=b""), hashlib.sha256(response.body).hexdigest())
 
 
 class Journal:

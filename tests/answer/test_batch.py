@@ -8,7 +8,7 @@ import pytest
 
 from ragmacs_srv.answer import batch, themes
 from ragmacs_srv.answer.batch import Metered, Options
-from ragmacs_srv.answer.journal import Journal, Kept, kept
+from ragmacs_srv.answer.journal import Journal, Kept
 from ragmacs_srv.answer.llm import Chat
 from ragmacs_srv.answer.prompt import Message
 from ragmacs_srv.answer.summarize import Point, Summary
@@ -43,7 +43,7 @@ class Web:
         if url in self.failures:
             raise self.failures[url]
         end = self.leads.get(url, url)
-        return kept(page(end, *([self.texts[end]] if end in self.texts else [])), response(end))
+        return Kept.of(page(end, *([self.texts[end]] if end in self.texts else [])), response(end))
 
     def summarize(self, page: Page, chat: Chat | None) -> Summary:
         with self._lock:
@@ -243,7 +243,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
 def test_a_page_comes_back_from_the_journal_as_it_was(journal: Journal) -> None:
     web, listed = Web(), entries("https://a.org/1")
     batch.run(listed, journal, web, Options())
-    assert journal.page("https://a.org/1") == kept(page("https://a.org/1"), response("https://a.org/1"))
+    assert journal.page("https://a.org/1") == Kept.of(page("https://a.org/1"), response("https://a.org/1"))
 
 
 def test_themes_group_pages_by_the_words_they_share(journal: Journal) -> None:
