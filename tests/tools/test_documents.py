@@ -84,6 +84,7 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         "summarize_url": (True, False),
         "list_collections": (False, False),
         "add_source": (False, False),
+        "struct_layout": (False, False),
         "summarize_list": (True, False),
     }
 
