@@ -50,7 +50,7 @@ _STYLES = {
     "abstract": "- Write one paragraph of whole sentences, each with its number in brackets before the full stop.\n",
     "outline": "- Keep the order of the passages: a line each, its heading, a colon, and what it says.\n",
 }
-_MARKS = re.compile(r"(?:\s*\[\d+\])+")
+_MARKS = re.compile(r"(`[^`\n]*`)|(?:\s*\[\d+\])+")  # what stands in code is an index: `stack[9]`
 _CITED_END = re.compile(r"([.!?])((?:\s*\[\d+\])+)(?=\s|\Z)")  # "So it is. [1]" cites as "So it is [1]." does
 _BULLET = re.compile(r"\A\s*(?:[-*+•]|\d+[.)])\s+")
 _FACT = re.compile(r"`[^`\n]+`|\d+(?:[.,]\d+)*%?")
@@ -332,8 +332,9 @@ def _claims(line: str) -> Iterator[tuple[str, list[int]]]:
     spans = [*sentences(line, 0, len(line))]
     for _, end in spans:
         part = line[start:end]
-        cited = [int(n) for mark in _MARKS.findall(part) for n in re.findall(r"\d+", mark)]
-        said = _MARKS.sub("", part).strip()
+        marks = (mark[0] for mark in _MARKS.finditer(part) if not mark[1])
+        cited = [int(n) for mark in marks for n in re.findall(r"\d+", mark)]
+        said = _MARKS.sub(lambda mark: mark[1] or "", part).strip()
         if (cited or end == spans[-1][1]) and re.search(r"\w", said):
             yield said, cited
             start = end

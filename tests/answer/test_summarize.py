@@ -165,6 +165,11 @@ def test_an_invented_citation_links_nothing() -> None:
     assert "1 citation(s) of sections that do not exist were removed" in made.notes
 
 
+def test_an_index_in_code_is_no_citation() -> None:
+    made, _ = written(says("The limit is `stack[99]` [2].\n"))
+    assert made.points == (Point("The limit is `stack[99]`.", f"{URL}#Part-2"),)
+
+
 def test_an_llm_that_writes_too_much_is_stopped_at_the_length() -> None:
     made, _ = written(says(*(f"Point {n} has just seven words here [1].\n" for n in range(50))), length=20)
     assert [point.text for point in made.points] == [f"Point {n} has just seven words here." for n in range(2)]
