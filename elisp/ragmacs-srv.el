@@ -883,7 +883,7 @@ Return (PACKAGE TYPE FOLDER), FOLDER nil where this buffer is not of Go."
   "Show how the fields of the Go TYPE of PACKAGE lie in memory.
 PACKAGE is an import path, or a path below FOLDER."
   (interactive (ragmacs-srv--go-type))
-  (ragmacs-srv--show "*ragmacs layout*" (format "%s.%s" package type) :tools/call
+  (ragmacs-srv--show "*ragmacs layout*" (if folder type (format "%s.%s" package type)) :tools/call
                      (ragmacs-srv--go-call "struct_layout" package type folder
                                            (and (ragmacs-srv--pictures-p) '(:picture "auto")))
                      #'ragmacs-srv--insert-layout))
