@@ -163,6 +163,15 @@ def test_an_indexed_page_is_read_without_a_request_when_asked_for_as_stored(
     assert line.ask("fetch", url=f"{site.origin}/doc/x", stored=True)["error"]["code"] == -32023
 
 
+def test_go_code_is_read_below_the_roots_that_a_client_names(connect: Callable[[], Line], tmp_path: Path) -> None:
+    line = connect()
+    arguments = {"package": ".", "type": "T", "folder": str(tmp_path)}
+    refusal = "outside of what may be read"
+    assert refusal in line.ask("tools/call", name="struct_layout", arguments=arguments)["result"]["text"]
+    line.ask("initialize", roots=[str(tmp_path)])
+    assert refusal not in line.ask("tools/call", name="struct_layout", arguments=arguments)["result"]["text"]
+
+
 def test_a_crawl_tells_its_progress_and_searches_see_it(connect: Callable[[], Line], site: Any) -> None:
     line = connect()
     params = {"targets": [f"{site.origin}/doc/gc-guide"], "name": "guide", "depth": 0, "allow": [site.origin]}
