@@ -13,7 +13,7 @@ from ..ingest.lists import Entry
 from ..ingest.urls import origin
 from ..model import Standing
 from ..registry import BUDGET, Between, Result, bookmark, resumed, tool
-from .documents import DATA, FOOTER, Cursor, _clean, _clipped, _continued, _link, _one_line
+from .replies import DATA, FOOTER, Cursor, clean, clipped, continued, link, one_line
 
 MOST = 50  # addresses: a model that wants more has a person run `ragmacs batch`
 
@@ -50,14 +50,14 @@ def summarize_list(
     parts: list[str] = []
     left = BUDGET - len(head) - FOOTER
     for row in made.rows[first:]:
-        part = _clipped(_said(row), left if not parts else BUDGET)
+        part = clipped(_said(row), left if not parts else BUDGET)
         left -= len(part) + 2
         if left < 0 and parts:
             break
         parts.append(part)
     after = first + len(parts)
     shape = {**made.as_json(), "items": [row.as_json() for row in made.rows[first:after]]}
-    return _continued([head, *parts], shape, bookmark(after, *key) if after < len(made.rows) else "")
+    return continued([head, *parts], shape, bookmark(after, *key) if after < len(made.rows) else "")
 
 
 def _entries(text: str) -> list[Entry]:
@@ -69,7 +69,7 @@ def _entries(text: str) -> list[Entry]:
 
 
 def _said(row: Row) -> str:
-    head = f"# {_one_line(row.title)[:200]}\n<{_link(row.url)}>"
+    head = f"# {one_line(row.title)[:200]}\n<{link(row.url)}>"
     if row.record.state != "done":
-        return _clean(f"{head}\n{row.record.state}: {row.record.reason[:300]}")
-    return _clean("\n".join([head, *(f"- {text}" for text, _ in row.record.points)]))
+        return clean(f"{head}\n{row.record.state}: {row.record.reason[:300]}")
+    return clean("\n".join([head, *(f"- {text}" for text, _ in row.record.points)]))

@@ -17,7 +17,7 @@ from ragmacs_srv.app import App
 from ragmacs_srv.registry import BUDGET, Result
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.settings import load
-from ragmacs_srv.tools.documents import DATA
+from ragmacs_srv.tools.replies import DATA
 from tests import demo_site
 from tests.search import library
 from tests.servers import Answer, Site, Visit, serve
