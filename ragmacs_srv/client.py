@@ -12,13 +12,13 @@ import os
 import sys
 
 from . import __version__, render
+from .meeting import configuration, data_folder, is_private, load, own_settings, socket_path
 
 TYPE_CHECKING = False  # typing takes as long to load as all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
-SOCKET_PATH_LIMIT = 103  # bytes that every system takes in the address of a unix socket
 HANDSHAKE_TIMEOUT = 10.0  # seconds; a server that is slower to say its name than we to do the work is of no use
 START_TIMEOUT = 30.0  # seconds until a server that was started must answer
 SLOW = 1.0  # seconds after which the user is told what takes so long
@@ -26,7 +26,6 @@ STDIN_LIMIT = 200_000  # characters, as in cli/terminal.py
 SERVE = ("-m", "ragmacs_srv", "serve", "--detach")  # starts a server, and ends when that answers
 TOKEN = 1  # of what is streamed to us: a connection asks for one thing at a time
 GONE_HINT = "try again; --no-server works without one"
-NO_SETTINGS = {"RAGMACS_HOME", "RAGMACS_DEBUG"}  # all but these and [serve] can change an answer
 KEYS = {"RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY"}  # which users export for good; the rest is set for one command
 XDG = {"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"}
 
@@ -109,7 +108,7 @@ def main() -> None:
         code = run(sys.argv[1:], os.environ)
         if code is not None:
             _leave(code)
-        from .__main__ import main as in_process  # it sees to Ctrl-C itself
+        from .start import main as in_process  # it sees to Ctrl-C itself
     except KeyboardInterrupt:
         os.write(2, b"ragmacs: cancelled\n")
         os._exit(130)
@@ -161,29 +160,6 @@ def parse(argv: Sequence[str]) -> Command | None:
     if not sound or len(words) != wanted or (argv[0] == "tool" and words[0] not in TOOLS):
         return None
     return Command(argv[0], words, flags)
-
-
-# What an answer depends on beside the index
-
-
-def own_settings(environ: Mapping[str, str]) -> list[str]:
-    """The variables of ENVIRON that are settings which can change an answer."""
-    return sorted(
-        name
-        for name in environ
-        if name.startswith("RAGMACS_") and name not in NO_SETTINGS and not name.startswith("RAGMACS_SERVE_")
-    )
-
-
-def configuration(environ: Mapping[str, str]) -> dict[str, str]:
-    """What tells whether two processes have the same settings: `file` and `environ`, of which this keeps no secret."""
-    said = "".join(f"{name}={environ[name]}\0" for name in own_settings(environ))
-    try:
-        found = os.stat(config_file(environ))
-        file = f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
-    except OSError:
-        file = ""
-    return {"file": file, "environ": _sha256(os.fsencode(said))[:16] if said else ""}
 
 
 def _own_folders(environ: Mapping[str, str]) -> str:
@@ -281,7 +257,7 @@ class Peer:
 
     def __init__(self, path: str) -> None:
         """Connect to the socket at PATH; raises OSError."""
-        socket = _load("_socket", "socket")
+        socket = load("_socket", "socket")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
         self._id = 0
@@ -472,72 +448,6 @@ def _reach(path: str) -> Peer | None:
         return Peer(path)
     except OSError:  # nobody listens
         return None
-
-
-# Where things are
-
-
-def data_folder(environ: Mapping[str, str]) -> str:
-    """The absolute path of the folder that `settings.folders(environ).data` is."""
-    return _folder(environ, "XDG_DATA_HOME", ".local/share")
-
-
-def config_file(environ: Mapping[str, str]) -> str:
-    """The absolute path of `settings.folders(environ).config_file`."""
-    return _folder(environ, "XDG_CONFIG_HOME", ".config") + "/config.toml"
-
-
-def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:
-    if home := environ.get("RAGMACS_HOME"):
-        return os.path.abspath(os.path.expanduser(home))
-    user = environ.get("HOME") or os.path.expanduser("~")
-    return os.path.abspath(f"{environ.get(variable) or f'{user}/{default}'}/ragmacs")
-
-
-def socket_path(data: str, environ: Mapping[str, str]) -> str:
-    """Where the server of the data folder DATA listens; its folder is private to the user, or is not there yet.
-
-    In $XDG_RUNTIME_DIR where that is ours, else in $TMPDIR, else, also when that is too long, in /tmp.
-    """
-    name = _sha256(os.fsencode(os.path.abspath(data)))[:8] + ".sock"
-    user = os.getuid()
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [f"{environ['TMPDIR']}/ragmacs-{user}/{name}"] if environ.get("TMPDIR", "").startswith("/") else []
-    if runtime.startswith("/") and _is_ours(runtime):
-        candidates.insert(0, f"{runtime}/ragmacs/{name}")
-    short = (each for each in candidates if len(os.fsencode(each)) <= SOCKET_PATH_LIMIT)
-    return next(short, f"/tmp/ragmacs-{user}/{name}")
-
-
-def is_private(folder: str) -> bool:
-    """Whether FOLDER is a folder, no link, that is ours and that nobody else can write to."""
-    try:
-        found = os.lstat(folder)
-    except OSError:
-        return False
-    return found.st_uid == os.getuid() and found.st_mode & 0o170022 == 0o040000
-
-
-def _is_ours(folder: str) -> bool:
-    try:
-        return os.stat(folder).st_uid == os.getuid()
-    except OSError:
-        return False
-
-
-def _sha256(data: bytes) -> str:
-    """As hexadecimal digits; hashlib itself loads OpenSSL."""
-    return str(_load("_sha2", "_sha256", "hashlib").sha256(data).hexdigest())  # Python 3.12, Python 3.11, any
-
-
-def _load(*names: str) -> Any:
-    """The first of these modules that there is: what the last one wraps costs a fraction of it."""
-    for name in names[:-1]:
-        try:
-            return __import__(name)
-        except ImportError:
-            continue
-    return __import__(names[-1])
 
 
 # Speaking

@@ -17,7 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from ragmacs_srv import cli, client, settings
+from ragmacs_srv import cli, meeting, settings
 from ragmacs_srv.app import App
 from ragmacs_srv.ingest import worker
 from ragmacs_srv.serve.place import holder
@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("RAGMACS_HOME", str(folder))
     yield folder
-    assert not holder(Path(client.socket_path(str(folder), os.environ))), "a server was left behind"
+    assert not holder(Path(meeting.socket_path(str(folder), os.environ))), "a server was left behind"
 
 
 @pytest.fixture(autouse=True)

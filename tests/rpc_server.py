@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragmacs_srv import __version__, client
+from ragmacs_srv import __version__, meeting
 from ragmacs_srv.errors import RagmacsError
 
 Send = Callable[[str, dict[str, Any]], None]  # a notification: its method and params
@@ -105,7 +105,7 @@ def send(stream: Any, message: dict[str, Any]) -> None:
 
 def greet(params: dict[str, Any], send: Send) -> dict[str, Any]:
     """What a server says that was started just now."""
-    return {"version": __version__, "configuration": client.configuration(os.environ)}
+    return {"version": __version__, "configuration": meeting.configuration(os.environ)}
 
 
 @contextmanager

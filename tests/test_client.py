@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ragmacs_srv import __version__, cli, client, settings
+from ragmacs_srv import __version__, cli, client, meeting, settings
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import LLMUnavailable
 from tests.conftest import Done
@@ -48,7 +48,7 @@ def socket_at(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
     monkeypatch.setattr(client, "SERVE", NOBODY)
-    return Path(client.socket_path(str(home), os.environ))
+    return Path(meeting.socket_path(str(home), os.environ))
 
 
 @pytest.fixture
@@ -245,9 +245,9 @@ SETTINGS = ["RAGMACS_SEARCH_MODE", "RAGMACS_LLM_KEY", "RAGMACS_NONSENSE"]
 def test_a_server_with_other_settings_in_its_environment_is_not_asked(
     thin: Both, socket_at: Path, monkeypatch: pytest.MonkeyPatch, name: str, whose: str
 ) -> None:
-    without = client.configuration(os.environ)
+    without = meeting.configuration(os.environ)
     monkeypatch.setenv(name, "lexical")
-    theirs = client.configuration(os.environ)
+    theirs = meeting.configuration(os.environ)
     if whose == "the server's":
         monkeypatch.delenv(name)
     configuration = theirs if whose == "the server's" else without
@@ -280,7 +280,7 @@ def test_a_setting_for_one_command_starts_no_server(
 
 def test_what_a_server_tells_of_its_environment_keeps_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGMACS_LLM_KEY", "secret")
-    assert "secret" not in str(client.configuration(os.environ))
+    assert "secret" not in str(meeting.configuration(os.environ))
 
 
 def test_no_server_means_none(thin: Both, server: Server) -> None:
@@ -545,7 +545,7 @@ def test_ctrl_c_cancels_what_was_asked(socket_at: Path) -> None:
     assert (running.returncode, out, err) == (130, "", "ragmacs: cancelled\nhint: what was finished is kept\n")
 
 
-@pytest.mark.parametrize("module", ["_socket", "json", "ragmacs_srv.__main__", "typer"])
+@pytest.mark.parametrize("module", ["_socket", "json", "ragmacs_srv.start", "typer"])
 def test_ctrl_c_while_loading_is_one_line(server: Server, module: str) -> None:
     code = (
         "import os, sys\n"
@@ -606,19 +606,19 @@ FOLDERS: dict[str, dict[str, str]] = {
 def test_the_client_finds_the_folders_that_the_settings_name(case: str) -> None:
     environ = FOLDERS[case]
     where = settings.folders(environ)
-    assert client.data_folder(environ) == os.path.abspath(where.data)  # noqa: PTH100 - what dots lead to stays open
-    assert client.config_file(environ) == os.path.abspath(where.config_file)  # noqa: PTH100
+    assert meeting.data_folder(environ) == os.path.abspath(where.data)  # noqa: PTH100 - what dots lead to stays open
+    assert meeting.config_file(environ) == os.path.abspath(where.config_file)  # noqa: PTH100
 
 
 def test_a_socket_is_named_after_its_data_folder(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"/srv/docs").hexdigest()[:8]
-    assert client.socket_path("/srv/docs", {"XDG_RUNTIME_DIR": str(tmp_path)}) == f"{tmp_path}/ragmacs/{digest}.sock"
-    assert client.socket_path("/srv/docs", {"TMPDIR": "/x"}) == f"/x/ragmacs-{os.getuid()}/{digest}.sock"
+    assert meeting.socket_path("/srv/docs", {"XDG_RUNTIME_DIR": str(tmp_path)}) == f"{tmp_path}/ragmacs/{digest}.sock"
+    assert meeting.socket_path("/srv/docs", {"TMPDIR": "/x"}) == f"/x/ragmacs-{os.getuid()}/{digest}.sock"
 
 
 @pytest.mark.parametrize("runtime", ["", "relative", "/no/such/folder", "/" + "x" * 100])
 def test_a_socket_is_never_where_it_cannot_be(runtime: str) -> None:
-    path = client.socket_path("/srv/docs", {"XDG_RUNTIME_DIR": runtime, "TMPDIR": "/" + "x" * 100})
+    path = meeting.socket_path("/srv/docs", {"XDG_RUNTIME_DIR": runtime, "TMPDIR": "/" + "x" * 100})
     assert path.startswith(f"/tmp/ragmacs-{os.getuid()}/")
 
 
@@ -626,8 +626,8 @@ def test_a_folder_that_others_can_write_to_is_not_private(tmp_path: Path) -> Non
     folder, link = tmp_path / "private", tmp_path / "link"
     folder.mkdir(mode=0o700)
     link.symlink_to(folder)
-    assert client.is_private(str(folder))
-    assert not client.is_private(str(link))
-    assert not client.is_private(str(tmp_path / "none"))
+    assert meeting.is_private(str(folder))
+    assert not meeting.is_private(str(link))
+    assert not meeting.is_private(str(tmp_path / "none"))
     folder.chmod(0o730)
-    assert not client.is_private(str(folder))
+    assert not meeting.is_private(str(folder))

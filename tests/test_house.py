@@ -20,8 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only from rooms to its left; rooms in one set do not know each other.
 ORDER = [
-    {"errors", "model", "events", "settings", "render", "roots"},
-    {"client"},  # beside them all, in truth: only what starts faster than they load; `serve` takes the address from it
+    {"errors", "model", "events", "settings", "render", "roots", "meeting"},
     {"ingest", "search", "golang"},
     {"answer"},
     {"pipeline", "aside"},
@@ -30,6 +29,8 @@ ORDER = [
     {"app"},
     {"serve"},
     {"cli"},
+    {"start"},
+    {"client"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 

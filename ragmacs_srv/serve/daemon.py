@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .. import __version__, client, render
+from .. import __version__, meeting, render
 from ..errors import Busy, RagmacsError
 from ..search.database import claimed, mapped
 from ..settings import folders
@@ -32,7 +32,7 @@ PACKAGE = str(__package__).partition(".")[0]
 
 def status(where: Place) -> dict[str, Any] | None:
     """What the server at WHERE says of itself, or None when none answers."""
-    if client.is_private(str(where.path.parent)):
+    if meeting.is_private(str(where.path.parent)):
         with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
             return _asked(sock, "server/status")
     return None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import client
+from .. import meeting
 from ..errors import Busy, SettingsError, StorageError
 from ..search.database import claimed
 from ..settings import Folders
@@ -31,7 +31,7 @@ class Place:
     @classmethod
     def of(cls, folders: Folders, environ: Mapping[str, str], path: Path | None = None) -> Place:
         """The Place of the home that FOLDERS are of, or with its socket at PATH."""
-        found = path.absolute() if path else Path(client.socket_path(str(folders.data), environ))
+        found = path.absolute() if path else Path(meeting.socket_path(str(folders.data), environ))
         return cls(found, folders.cache / "server.log", environ)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, client
+from .. import __version__, meeting
 from ..app import App
 from ..errors import Busy
 from ..settings import ServeSettings
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Options:
     """How a server runs: `room` requests of a kind may wait; without a client for `idle` seconds it ends, 0: never.
 
-    `configuration` is what its settings were read from, as `client.configuration` gives it.
+    `configuration` is what its settings were read from, as `meeting.configuration` gives it.
     """
 
     room: int = 128
@@ -44,7 +44,7 @@ class Options:
     @classmethod
     def of(cls, settings: ServeSettings, environ: Mapping[str, str]) -> Options:
         debug = environ.get("RAGMACS_DEBUG") == "1"
-        return cls(settings.queue, settings.idle_minutes * 60, debug, client.configuration(environ))
+        return cls(settings.queue, settings.idle_minutes * 60, debug, meeting.configuration(environ))
 
 
 class Server:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ragmacs_srv import client
+from ragmacs_srv import meeting
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import Busy, SettingsError
 from ragmacs_srv.serve.framing import Frames, frame, parse
@@ -62,7 +62,7 @@ class Line:
 def serving(home: Path, options: Options, **more: str) -> Iterator[tuple[Path, Server, threading.Thread]]:
     """A server in this process, without vectors; MORE is in its environment."""
     environ = {"RAGMACS_HOME": str(home), "RAGMACS_SEARCH_MODE": "lexical", **more}
-    path = Path(client.socket_path(str(home), {"TMPDIR": str(home.parent)}))
+    path = Path(meeting.socket_path(str(home), {"TMPDIR": str(home.parent)}))
     with App(load(environ), environ) as app, listening(path) as listener:
         server = Server(app, options, path=path)
         thread = threading.Thread(target=server.listen, args=(listener,))
@@ -163,10 +163,11 @@ def test_an_indexed_page_is_read_without_a_request_when_asked_for_as_stored(
     assert line.ask("fetch", url=f"{site.origin}/doc/x", stored=True)["error"]["code"] == -32023
 
 
+@pytest.mark.go
 def test_go_code_is_read_below_the_roots_that_a_client_names(connect: Callable[[], Line], tmp_path: Path) -> None:
     line = connect()
     arguments = {"package": ".", "type": "T", "folder": str(tmp_path)}
-    refusal = "outside of what may be read"
+    refusal = "no folder that was opened"
     assert refusal in line.ask("tools/call", name="struct_layout", arguments=arguments)["result"]["text"]
     line.ask("initialize", roots=[str(tmp_path)])
     assert refusal not in line.ask("tools/call", name="struct_layout", arguments=arguments)["result"]["text"]
