@@ -330,11 +330,13 @@ def overlaid(files: Mapping[Path, str]) -> Iterator[tuple[str, Names]]:
 
 
 def operand(text: str, what: str = "the package") -> str:
-    """TEXT, if `go` cannot take it for a flag, several packages, or a version to download.
+    """TEXT, if `go` cannot take it for a flag, several packages, a version to download, or a file by its path.
 
-    Raises InvalidParams naming WHAT.
+    A file would be read wherever it is, also outside of any module and of the roots. Raises InvalidParams naming WHAT.
     """
-    if not text or text.startswith("-") or "..." in text or "@" in text or not text.isprintable():
+    path = text.startswith((".", "/")) or ".." in text.split("/")
+    another = text.startswith("-") or "..." in text or "@" in text or (path and text.endswith(".go"))
+    if not text or another or not text.isprintable():
         hint = "an import path such as net/http, or a folder such as ./internal/pool"
         raise InvalidParams(f"{what} cannot be {text!r}", hint=hint, data={"kind": "bad_operand"})
     return text

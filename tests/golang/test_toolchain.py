@@ -184,7 +184,16 @@ def test_what_go_could_misread_is_refused(text: str) -> None:
         toolchain.operand(text)
 
 
-@pytest.mark.parametrize("text", ["net/http", ".", "./internal/pool", "../other", "/abs/path", "example.com/m/v2", "é"])
+@pytest.mark.parametrize("text", ["/home/you/secret.go", "./m.go", "../m.go", "internal/../../m.go"])
+def test_a_file_is_no_package_wherever_it_is(text: str) -> None:
+    with pytest.raises(InvalidParams, match="cannot be"):
+        toolchain.operand(text)
+
+
+PASS = ["net/http", ".", "./internal/pool", "../other", "/abs/path", "example.com/m/v2", "é", "example.com/nats.go"]
+
+
+@pytest.mark.parametrize("text", PASS)
 def test_a_package_passes_as_it_is(text: str) -> None:
     assert toolchain.operand(text) == text
 
