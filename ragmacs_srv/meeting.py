@@ -39,12 +39,13 @@ def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:
 def socket_path(data: str, environ: Mapping[str, str]) -> str:
     """Where the server of the data folder DATA listens; its folder is private to the user, or is not there yet.
 
-    In $XDG_RUNTIME_DIR where that is ours, else in $TMPDIR, else, also when that is too long, in /tmp.
+    In $XDG_RUNTIME_DIR where that is ours, else in $TMPDIR where that is a folder, else, also when that is too long,
+    in /tmp. Links that lead to DATA make no difference.
     """
-    name = _sha256(os.fsencode(os.path.abspath(data)))[:8] + ".sock"
+    name = _sha256(os.fsencode(os.path.realpath(data)))[:8] + ".sock"
     user = os.getuid()
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [f"{environ['TMPDIR']}/ragmacs-{user}/{name}"] if environ.get("TMPDIR", "").startswith("/") else []
+    runtime, temporary = environ.get("XDG_RUNTIME_DIR", ""), environ.get("TMPDIR", "").rstrip("/")
+    candidates = [f"{temporary}/ragmacs-{user}/{name}"] if temporary[:1] == "/" and os.path.isdir(temporary) else []
     if runtime.startswith("/") and _is_ours(runtime):
         candidates.insert(0, f"{runtime}/ragmacs/{name}")
     short = (each for each in candidates if len(os.fsencode(each)) <= SOCKET_PATH_LIMIT)
