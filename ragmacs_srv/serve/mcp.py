@@ -278,6 +278,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         manager = self._sessions
+        if not any(name == b"accept" for name, _ in scope["headers"]):  # RFC 9110: anything; the SDK would refuse it
+            scope = {**scope, "headers": [*scope["headers"], (b"accept", b"*/*")]}
         if scope["method"] == "POST":
             body, receive = await _peeked(receive)
             error = refusal(body, empty=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -308,6 +308,14 @@ def test_a_client_over_http_that_hangs_up_stops_its_work(running: Served, tmp_pa
 
 def message(method: str, **params: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+
+
+def test_who_does_not_say_what_they_accept_accepts_anything(running: Served) -> None:
+    body = message("tools/call", name="echo", arguments={"text": "x"})
+    headers = {"Authorization": f"Bearer {running.token}", "Content-Type": "application/json"}
+    with closing(HTTPConnection("127.0.0.1", running.port, timeout=120)) as connection:
+        connection.request("POST", "/mcp", body, headers)
+        assert connection.getresponse().status == 200
 
 
 def test_one_request_without_a_greeting_gets_one_json_reply(running: Served) -> None:
