@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
+from rich import markup
 
+from ragmacs_srv.cli.terminal import cli
 from ragmacs_srv.search.store import Store
 from tests import demo_site
 from tests.conftest import Cli
@@ -403,6 +406,14 @@ def test_ctrl_c_while_loading_is_one_line(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "ragmacs: cancelled\n")
+
+
+def test_help_says_what_was_written_with_its_brackets() -> None:
+    """They are markup to what prints help: `[serve] http_port` came out as `http_port`."""
+    commands = typer.main.get_command(cli).commands.values()  # type: ignore[attr-defined]
+    helps = [each.help or "" for each in commands]
+    helps += [each.help or "" for command in commands for each in command.params if hasattr(each, "help")]
+    assert [each for each in helps if markup.render(each).plain != each.replace("\\[", "[")] == []
 
 
 def test_help_lists_every_command(run: Cli) -> None:

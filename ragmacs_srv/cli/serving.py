@@ -30,7 +30,7 @@ def serve(
     detach: Annotated[bool, typer.Option("--detach", help="Start the shared server, if none runs.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End the shared server.")] = False,
     http: Annotated[bool, typer.Option("--http", help="Speak OpenAI's API and MCP on 127.0.0.1, too.")] = False,
-    port: Annotated[int | None, typer.Argument(min=0, max=65535, help="Default: [serve] http_port; 0: any.")] = None,
+    port: Annotated[int | None, typer.Argument(min=0, max=65535, help="Default: \\[serve] http_port; 0: any.")] = None,
     ready: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> int:
     """Answer Emacs and the shell by JSON-RPC: all that is asked about one home, from one warm process."""
