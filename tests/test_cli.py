@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,9 @@ import pytest
 import typer
 from rich import markup
 
+from ragmacs_srv.cli import terminal
 from ragmacs_srv.cli.terminal import cli
+from ragmacs_srv.events import Progress
 from ragmacs_srv.search.store import Store
 from tests import demo_site
 from tests.conftest import Cli
@@ -414,6 +417,19 @@ def test_help_says_what_was_written_with_its_brackets() -> None:
     helps = [each.help or "" for each in commands]
     helps += [each.help or "" for command in commands for each in command.params if hasattr(each, "help")]
     assert [each for each in helps if markup.render(each).plain != each.replace("\\[", "[")] == []
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_an_address_with_brackets_and_obeys_nothing_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with terminal._progress(quiet=False) as sink:
+        sink(Progress("crawl [x", 0, 2, message="https://a.test/[/b]/\x9b[bold]"))
+    assert "https://a.test/[/b]/[bold]" in screen.getvalue()
 
 
 def test_help_lists_every_command(run: Cli) -> None:

@@ -613,7 +613,10 @@ def test_the_client_finds_the_folders_that_the_settings_name(case: str) -> None:
 def test_a_socket_is_named_after_its_data_folder(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"/srv/docs").hexdigest()[:8]
     assert meeting.socket_path("/srv/docs", {"XDG_RUNTIME_DIR": str(tmp_path)}) == f"{tmp_path}/ragmacs/{digest}.sock"
-    assert meeting.socket_path("/srv/docs", {"TMPDIR": f"{tmp_path}/"}) == f"{tmp_path}/ragmacs-{os.getuid()}/{digest}.sock"
+    assert (
+        meeting.socket_path("/srv/docs", {"TMPDIR": f"{tmp_path}/"})
+        == f"{tmp_path}/ragmacs-{os.getuid()}/{digest}.sock"
+    )
 
 
 def test_a_data_folder_has_one_socket_whatever_links_lead_to_it(tmp_path: Path) -> None:

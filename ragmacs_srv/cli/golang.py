@@ -35,7 +35,9 @@ def layout(
     package: Annotated[str, typer.Argument(metavar="PKG", help="Import path, or a folder such as ./pool.")],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="TYPE", help="A struct, or an instance such as 'Pair\\[int, string]'; default: list all."),
+        typer.Argument(
+            metavar="TYPE", help="A struct, or an instance such as 'Pair\\[int, string]'; default: list all."
+        ),
     ] = None,
     goarch: Goarch = "",
     goos: Goos = "",

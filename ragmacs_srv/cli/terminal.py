@@ -146,12 +146,12 @@ def _progress(quiet: bool) -> Iterator[Sink]:
     from rich.console import Console
 
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),  # an address may have brackets
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"),
         bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[message]}", style="dim"),
+        bars.TextColumn("{task.fields[message]}", style="dim", markup=False),
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, bars.TaskID] = {}
@@ -162,7 +162,7 @@ def _progress(quiet: bool) -> Iterator[Sink]:
                 task = tasks[progress.job] = bar.add_task(progress.job, rate="", message="")
             speed = bar.tasks[task].speed
             rate = f"{speed:.1f}/s" if speed else ""
-            message = progress.message[-60:]
+            message = render.printable(progress.message[-60:])
             bar.update(task, completed=progress.done, total=progress.total, rate=rate, message=message)
 
         yield sink
