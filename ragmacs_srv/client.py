@@ -355,6 +355,8 @@ def connect(path: str, environ: Mapping[str, str], command: Command) -> Peer:
     try:
         found, why = _greeted(peer, path, environ)
         if why:
+            if command.name == "status":  # who only looks ends nothing
+                raise Unserved(why)
             peer.stop()
             peer.close()
             peer = start(path, environ, command)

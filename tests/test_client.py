@@ -491,6 +491,13 @@ def test_a_server_that_has_read_another_configuration_is_replaced(
     assert (done.code, done.err, old.names()) == (0, "note: I am new\n", ["server/stop"])
 
 
+def test_a_status_ends_no_server(thin: Both, socket_at: Path) -> None:
+    """Nor the HTTP address that others have of it: none would be started in its place."""
+    with listening(socket_at, initialize=lambda params, send: {"version": "0.0"}) as old:
+        done = thin("status", "-v")
+    assert (done.code, old.names(), "is of version 0.0" in done.err) == (-1, [], True)
+
+
 def test_a_server_that_is_at_work_is_not_replaced(thin: Both, socket_at: Path) -> None:
     found = {"version": "0.0", "server": {"queue": {"search": {"running": 0}, "index": {"running": 1}}}}
     with listening(socket_at, initialize=lambda params, send: found) as server:
