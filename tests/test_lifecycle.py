@@ -114,6 +114,26 @@ def test_a_changed_configuration_starts_the_server_anew(start: Start, place: Pla
     assert (code, str(home / "config.toml") in err) == (78, True)
 
 
+def test_who_starts_a_server_has_one_with_the_configuration_of_now(start: Start, place: Place, home: Path) -> None:
+    """As Emacs does, whose connection would go on with the old one for ever."""
+    found = json.loads(said(start("serve", "--detach", "--http", "0", "--json"))[1])
+    (home / "config.toml").write_text('[search]\nmode = "lexical"\nlimit = 3\n')
+    anew = json.loads(said(start("serve", "--detach", "--json"))[1])
+    assert anew["server"]["pid"] == holder(place.path) != found["server"]["pid"]
+    assert anew["server"]["http"] == found["address"]
+    assert said(start("serve", "--detach"))[0] == 0
+    assert starts(place) == [f"serving at {place.path}"] * 2
+
+
+def test_a_relative_home_is_the_same_for_who_starts_a_server_and_for_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"RAGMACS_HOME": "docs"}
+    assert Place.of(folders(environ), environ).environ["RAGMACS_HOME"] == str(tmp_path / "docs")
+    assert f'"RAGMACS_HOME={tmp_path}/docs"' in daemon.unit(environ)
+
+
 def test_a_server_that_starts_anew_listens_on_http_as_before(start: Start, place: Place, home: Path) -> None:
     found = json.loads(said(start("serve", "--detach", "--http", "0", "--json"))[1])
     (home / "config.toml").write_text('[search]\nmode = "lexical"\nlimit = 3\n')

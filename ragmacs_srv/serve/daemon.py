@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,22 +34,25 @@ def status(where: Place) -> dict[str, Any] | None:
     """What the server at WHERE says of itself, or None when none answers."""
     if meeting.is_private(str(where.path.parent)):
         with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
-            return _asked(sock, "server/status")
+            return _asked(sock, "initialize")
     return None
 
 
 def reach(where: Place) -> dict[str, Any]:
-    """The status of a server of our version at WHERE; one is started when there is none.
+    """The status of a server of our version and configuration at WHERE; one is started when there is none.
 
-    Of those who find none at the same time, one starts it. Raises RagmacsError when it does not come up.
+    One of another configuration that is at work is left alone. Of those who find none at the same time, one starts
+    it. Raises RagmacsError when it does not come up.
     """
     private(where.path.parent)
+    ended: list[dict[str, Any]] = []  # what was said by the one that was replaced
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         found = status(where)
-        if found and found["server"]["version"] == __version__:
-            return found
+        if found and found["server"]["version"] == __version__ and (ended or not _outdated(found, where)):
+            return _on_http_again(where, found, ended)
         if found:
+            ended.append(found)
             stop(where)
         elif holder(where.path) or (turn := claimed(turn_of(where.path))) is None:
             time.sleep(0.05)  # another starts it
@@ -62,6 +65,23 @@ def reach(where: Place) -> dict[str, Any]:
     pid = holder(where.path)
     message = f"the server (pid {pid}) does not answer" if pid else f"no server came up at {where.path}"
     raise RagmacsError(message, hint=f"ragmacs serve --stop; {where.log} may say why")
+
+
+def _outdated(found: Mapping[str, Any], where: Place) -> bool:
+    """Whether a server that said FOUND has read another configuration file, and can be ended for it."""
+    ours = meeting.configuration(where.environ)
+    idle = not any(lane["running"] for lane in found["server"]["queue"].values())
+    return idle and found["configuration"]["file"] != ours["file"]
+
+
+def _on_http_again(where: Place, found: dict[str, Any], ended: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """FOUND, of a server that listens where those that were ENDED for it did."""
+    port = next((each["server"].get("http", "").rpartition(":")[2] for each in ended), "")
+    if port and not found["server"]["http"]:
+        with suppress(Busy):  # another program was faster
+            open_http(where, int(port))
+        return status(where) or found
+    return found
 
 
 def open_http(where: Place, port: int | None) -> dict[str, str]:
@@ -132,7 +152,8 @@ def relay(where: Place, source: int, sink: int) -> int:
 
 def unit(environ: Mapping[str, str]) -> str:
     """A systemd user unit that keeps a server running for the home of ENVIRON."""
-    home = f"Environment={_quoted('RAGMACS_HOME=' + environ['RAGMACS_HOME'])}\n" if "RAGMACS_HOME" in environ else ""
+    own = environ.get("RAGMACS_HOME")
+    home = f"Environment={_quoted('RAGMACS_HOME=' + meeting.data_folder(environ))}\n" if own else ""
     command = " ".join(_quoted(word) for word in (sys.executable, "-m", PACKAGE, "serve"))
     return (
         "[Unit]\nDescription=ragmacs, a local documentation assistant\n\n"

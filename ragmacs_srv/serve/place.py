@@ -31,6 +31,8 @@ class Place:
     @classmethod
     def of(cls, folders: Folders, environ: Mapping[str, str], path: Path | None = None) -> Place:
         """The Place of the home that FOLDERS are of, or with its socket at PATH."""
+        if environ.get("RAGMACS_HOME"):  # the server has another working folder
+            environ = {**environ, "RAGMACS_HOME": str(folders.data)}
         found = path.absolute() if path else Path(meeting.socket_path(str(folders.data), environ))
         return cls(found, folders.cache / "server.log", environ)
 
