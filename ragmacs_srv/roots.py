@@ -40,13 +40,16 @@ def below(path: str, roots: Sequence[Path]) -> Path:
 
 
 def _path(url: str) -> str | None:
-    """What URL names in the file system, as it was written; None when it is an address of another kind."""
+    """What URL names in the file system, as it was written; None when it is an address of another kind.
+
+    A file on another machine keeps its address, which is no path.
+    """
     if url.startswith("/"):
         return url.partition("#")[0]
     if url[:5].lower() != "file:":
         return None
     parts = urlsplit(url)
-    return unquote(parts.path) if parts.netloc in {"", "localhost"} else ""
+    return unquote(parts.path) if parts.netloc in {"", "localhost"} else url
 
 
 def _real(path: str) -> Path | None:

@@ -50,6 +50,11 @@ def test_what_leads_out_of_all_roots_is_refused_with_what_to_do(opened: Path, na
         assert "initialize" in caught.value.hint
 
 
+def test_a_file_on_another_machine_is_named_in_its_refusal(opened: Path) -> None:
+    with pytest.raises(AddressRefused, match=r"file://evil\.test/x"):
+        local("file://evil.test/x", folders([str(opened)]))
+
+
 @pytest.mark.parametrize("url", ["https://go.dev/x", "handbook:pool", "ftp://x", "notes.md"])
 def test_other_addresses_are_no_files(url: str) -> None:
     assert local(url, ()) is None
