@@ -89,8 +89,9 @@ def ask_docs(
     lines = [_citation(each) for each in answer.citations]
     notes = [f"Note: {note.rstrip('.')}." for note in answer.notes]
     tail = fitting([*notes, *lines], BUDGET // 2)
-    text = clipped(answer.text, BUDGET - len(tail) - 2)
-    return Result(clean(f"{text}\n\n{tail}".strip()), answer.as_json())
+    head = f"{DATA}\n\n" if answer.citations else ""
+    text = clipped(answer.text, BUDGET - len(head) - len(tail) - 2)
+    return Result(clean(f"{head}{text}\n\n{tail}".strip()), answer.as_json())
 
 
 @tool(open_world=True, asks=asks_for_site)
