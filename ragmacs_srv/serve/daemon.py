@@ -91,7 +91,8 @@ def open_http(where: Place, port: int | None) -> dict[str, str]:
         with _connected(where.path) as sock:
             return _asked(sock, "server/http", params)
     except (OSError, Broken, ValueError) as exc:
-        raise Busy(f"the server does not listen on HTTP: {exc}", hint=f"see {where.log}") from exc
+        hint = (isinstance(exc, _Refused) and exc.hint) or f"see {where.log}"
+        raise Busy(f"the server does not listen there: {exc}", hint=hint) from exc
 
 
 def stop(where: Place) -> bool:
@@ -180,6 +181,14 @@ def _connected(path: Path) -> socket.socket:
     return sock
 
 
+class _Refused(ValueError):
+    """The server said no, and perhaps what to do instead."""
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.hint = error.get("data", {}).get("hint", "")
+
+
 def _asked(sock: socket.socket, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The result of METHOD; raises OSError, Broken or ValueError when none comes."""
     sock.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})}))
@@ -188,7 +197,7 @@ def _asked(sock: socket.socket, method: str, params: Mapping[str, Any] | None = 
         for body in frames.feed(data):
             reply = parse(body)
             if "result" not in reply:
-                raise ValueError(reply["error"]["message"])
+                raise _Refused(reply["error"])
             return dict(reply["result"])
     raise ConnectionError("the server hung up")
 

@@ -81,6 +81,9 @@ def test_http_is_a_door_of_the_shared_server_and_no_other_process(shared_server:
     opened = shared_server("serve", "--detach", "--http", "0")
     assert opened["server"]["pid"] == first["pid"]
     assert models(opened) == ["ragmacs", "ragmacs:handbook"]
+    elsewhere = shared_server("serve", "--detach", "--http", "1")["error"]
+    assert opened["address"] in elsewhere["message"]
+    assert "ragmacs serve --stop" in elsewhere["hint"]
     refused = shared_server("serve", "--http")["error"]
     assert (refused["code"], "--detach --http" in refused["hint"]) == (-32000, True)
     assert shared_server("serve", "--stop") == {"stopped": True}
