@@ -331,6 +331,12 @@ def test_page_without_text_is_no_content(body):
     assert URL in caught.value.message
 
 
+def test_a_short_file_is_no_page_of_a_browser():
+    with pytest.raises(NoContent) as caught:
+        extract(b"A note.", "file:///notes.md", media_type="text/markdown")
+    assert "browser" not in caught.value.hint
+
+
 @pytest.mark.parametrize("body", [b"", b"   ", b"\0\0\0", b"<!-- -->"])
 def test_document_without_elements_is_no_content(body):
     with pytest.raises(NoContent):
