@@ -61,7 +61,7 @@ def ask(shop: Workshop, place: Place, request: Mapping[str, Any]) -> tuple[Any, 
             seconds=CALL_TIME,
             stdin=json.dumps(asked).encode(),
         )
-    reply = _reply(names.restored(output))
+    reply = _reply(names.restored(output, place.folder))
     if "error" in reply:
         raise _failure(reply["error"])
     return reply["answer"], go

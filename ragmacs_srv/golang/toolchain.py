@@ -165,7 +165,7 @@ def run(
             flags.append(f"-overlay={file}")
         argv = [str(go.program), subcommand, *flags, *rest]
         done = started(argv, cwd=cwd, environ=environment(go, target), cancel=cancel, seconds=seconds)
-    return names.restored(done)
+    return names.restored(done, cwd)
 
 
 def started(
@@ -298,14 +298,16 @@ class Names:
 
     real: Mapping[str, str] = field(default_factory=dict)
 
-    def restored(self, output: Output) -> Output:
-        """OUTPUT with the paths that it is about in place of temporary ones."""
+    def restored(self, output: Output, cwd: Path) -> Output:
+        """OUTPUT with the paths that it is about in place of temporary ones, also where those are written from CWD."""
         if not self.real:
             return output
         stdout, stderr = output.stdout, output.stderr
         for temporary, path in self.real.items():
-            stdout = stdout.replace(temporary.encode(), path.encode())
-            stderr = stderr.replace(temporary, path)
+            relative = os.path.relpath(temporary, os.path.realpath(cwd))
+            for written in (temporary, f"./{relative}", relative):
+                stdout = stdout.replace(written.encode(), path.encode())
+                stderr = stderr.replace(written, path)
         return Output(output.argv, stdout, stderr, output.code, output.ms)
 
 
