@@ -23,11 +23,17 @@ import (
 type listed struct {
 	ImportPath, Name, Dir, Export, ForTest                       string
 	GoFiles, CgoFiles, IgnoredGoFiles, TestGoFiles, XTestGoFiles []string
+	Match, Imports                                               []string
 	ImportMap                                                    map[string]string
 	DepOnly, Standard                                            bool
 	Error                                                        *listError
 	DepsErrors                                                   []*listError
-	Module                                                       *struct{ Path, Dir, GoVersion string }
+	Module                                                       *module
+}
+
+type module struct {
+	Path, Dir, GoVersion string
+	Main                 bool
 }
 
 type listError struct {
@@ -36,7 +42,7 @@ type listError struct {
 }
 
 const fields = "ImportPath,Name,Dir,Export,ForTest,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles," +
-	"ImportMap,DepOnly,Standard,Error,DepsErrors,Module"
+	"Match,Imports,ImportMap,DepOnly,Standard,Error,DepsErrors,Module"
 
 // Package is one that was parsed and type-checked, as far as its errors let it be.
 type Package struct {
@@ -48,6 +54,8 @@ type Package struct {
 	Sizes  types.Sizes
 	Goarch string
 	Errors []string // what the parser and the type checker said, ten at most
+
+	Importer types.Importer // gives the packages that it, or another that was listed with it, imports
 }
 
 // load reads the package that the request names; with TESTS, also what its test files declare.
@@ -61,7 +69,7 @@ func load(request *Request, tests bool) ([]*Package, error) {
 		return nil, fail("bad_goarch", "for example amd64, arm64, 386, wasm; go tool dist list shows all",
 			"Go has no architecture %q", goarch)
 	}
-	all, complaints, err := list(request, tests)
+	all, complaints, err := list(request, tests, request.Package)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +97,8 @@ func load(request *Request, tests bool) ([]*Package, error) {
 	return made, nil
 }
 
-// list runs `go list` on the package of the request and all that it imports.
-func list(request *Request, tests bool) ([]*listed, string, error) {
+// list runs `go list` on packages and all that they import.
+func list(request *Request, tests bool, operands ...string) ([]*listed, string, error) {
 	arguments := []string{"list", "-e", "-export", "-deps", "-json=" + fields}
 	if tests {
 		arguments = append(arguments, "-test")
@@ -101,7 +109,7 @@ func list(request *Request, tests bool) ([]*listed, string, error) {
 	if request.Tags != "" {
 		arguments = append(arguments, "-tags="+request.Tags)
 	}
-	command := exec.Command(request.Go, append(arguments, "--", request.Package)...)
+	command := exec.Command(request.Go, append(append(arguments, "--"), operands...)...)
 	command.Dir = request.Dir
 	var complaints bytes.Buffer
 	command.Stderr = &complaints
@@ -165,17 +173,9 @@ func check(request *Request, root *listed, exports map[string]string, sizes type
 	for _, name := range root.GoFiles {
 		made.parse(request, name)
 	}
-	lookup := func(path string) (io.ReadCloser, error) {
-		if mapped, changed := root.ImportMap[path]; changed {
-			path = mapped
-		}
-		if exports[path] == "" {
-			return nil, fmt.Errorf("no export data of %s", path)
-		}
-		return os.Open(exports[path])
-	}
+	made.Importer = importing(made.Fset, root, exports)
 	config := types.Config{
-		Importer:    importer.ForCompiler(made.Fset, "gc", lookup),
+		Importer:    made.Importer,
 		Sizes:       sizes,
 		FakeImportC: true,
 		Error:       func(err error) { made.complain(err) },
@@ -186,6 +186,20 @@ func check(request *Request, root *listed, exports map[string]string, sizes type
 	path, _, _ := strings.Cut(root.ImportPath, " ") // of a test variant
 	made.Types, _ = config.Check(path, made.Fset, made.Files, made.Info)
 	return made
+}
+
+// importing reads the export data of what a package imports.
+func importing(fset *token.FileSet, root *listed, exports map[string]string) types.Importer {
+	lookup := func(path string) (io.ReadCloser, error) {
+		if mapped, changed := root.ImportMap[path]; changed {
+			path = mapped
+		}
+		if exports[path] == "" {
+			return nil, fmt.Errorf("no export data of %s", path)
+		}
+		return os.Open(exports[path])
+	}
+	return importer.ForCompiler(fset, "gc", lookup)
 }
 
 func (p *Package) parse(request *Request, name string) {

@@ -25,6 +25,9 @@ type Request struct {
 	Files   map[string]string `json:"files"`   // text of overlaid files, by absolute path
 	Tags    string            `json:"tags"`
 	Goarch  string            `json:"goarch"`
+	Wanted  []Wanted          `json:"wanted"`  // of typedef and fill
+	As      string            `json:"as"`      // of fill: func, quick or fuzz
+	Without []string          `json:"without"` // of fill: what it may not use, such as http.Request.Pattern
 	Seed    int64             `json:"seed"`
 }
 
@@ -43,8 +46,10 @@ func fail(kind, hint, format string, arguments ...any) *Failure {
 }
 
 var ops = map[string]func(*Request) (any, error){
-	"layout": layout,
-	"survey": survey,
+	"layout":  layout,
+	"survey":  survey,
+	"typedef": typedef,
+	"fill":    fill,
 }
 
 func main() {
