@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from . import toolchain
 from .toolchain import Output, Target, Toolchain
-from .workshop import Place, Workshop
+from .workshop import Place, Workshop, reachable
 
 SECONDS: Final = 180.0  # for each of the two: what the package imports may have to be compiled
 BUILD: Final = "build"
@@ -34,8 +34,10 @@ class Problem:
     message: str
     source: str  # "build", or the analyzer of go vet
 
-    def __str__(self) -> str:
-        where = ":".join(str(each) for each in (self.file, self.line, self.column) if each)
+    def text(self, folder: Path) -> str:
+        """The problem in a line, its file as seen from FOLDER."""
+        file = self.file.removeprefix(f"{folder.absolute()}/")
+        where = ":".join(str(each) for each in (file, self.line, self.column) if each)
         return f"{where}: {self.message} ({self.source})" if where else f"{self.message} ({self.source})"
 
     def as_json(self) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class Checked:
     """What was found in a package, first what is in the files that were `given`."""
 
     package: str
+    folder: Path
     given: tuple[str, ...]
     problems: tuple[Problem, ...]
     vetted: bool  # what does not build is not vetted
@@ -92,7 +95,7 @@ def check(shop: Workshop, place: Place, package: str, *, vet: bool = True) -> Ch
     Test files are type-checked by `go vet`. Raises ToolchainFailed for what is no package, ToolchainMissing,
     InvalidParams and Cancelled.
     """
-    go, operand = shop.find(), toolchain.operand(package)
+    go, operand = shop.find(), reachable(shop, place, package)
     given = tuple(str(path) for path in place.overlay)
     built = _run(go, shop, place, ["build", "-gcflags=-e", "-o", os.devnull, "--", operand])  # -e: all, not ten
     problems = [] if _only_tests(built) else list(_said(built, place.folder))
@@ -104,7 +107,15 @@ def check(shop: Workshop, place: Place, package: str, *, vet: bool = True) -> Ch
         dict.fromkeys(problems), key=lambda each: (each.file not in given, each.file, each.line, each.column)
     )
     return Checked(
-        package, given, tuple(ranked), vetting, go.version, place.target, built.argv, sum(each.ms for each in runs)
+        package,
+        place.folder,
+        given,
+        tuple(ranked),
+        vetting,
+        go.version,
+        place.target,
+        built.argv,
+        sum(each.ms for each in runs),
     )
 
 
@@ -145,7 +156,7 @@ def _parsed(text: str, folder: Path) -> Iterator[Problem]:
             lines.append(line.strip())
     for line in lines:
         if at := _LINE.fullmatch(line):
-            file = os.path.normpath(folder / at["file"])
+            file = os.path.normpath(folder.absolute() / at["file"])
             yield Problem(file, int(at["line"]), int(at["column"] or 0), at["message"], BUILD)
         else:
             yield Problem("", 0, 0, line.removeprefix("vet: "), BUILD)
@@ -180,4 +191,4 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _finding(analyzer: str, finding: Mapping[str, Any], folder: Path) -> Problem:
     file, line, column = [*finding["posn"].rsplit(":", 2), "0", "0"][:3]
-    return Problem(os.path.normpath(folder / file), int(line), int(column), finding["message"], analyzer)
+    return Problem(os.path.normpath(folder.absolute() / file), int(line), int(column), finding["message"], analyzer)

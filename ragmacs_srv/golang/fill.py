@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from ..errors import InvalidParams, ToolchainFailed
-from . import check, helper, snippet, toolchain
+from . import check, helper, snippet
 from .check import Checked
-from .workshop import Place, Workshop
+from .workshop import Place, Workshop, inside, reachable
 
-As = Literal["func", "quick", "fuzz"]
-WAYS: Final = get_args(As)
+Form = Literal["func", "quick", "fuzz"]
+WAYS: Final = get_args(Form)
 NAME: Final = "ragmacs_filled"  # of the file that it is checked in
 TOO_NEW: Final = "stdversion"  # the analyzer that knows since when the standard library has something
-WHY: Final = ("Fill types with random values, then measure", "handbook:pprof-first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Filled:
     imports: tuple[str, ...]  # as they are written: `"time"`, or `rand2 "crypto/rand"`
     code: str
     source: str
-    made_as: As
+    form: Form
     seed: int
     checked: Checked
     warnings: tuple[str, ...]
@@ -54,12 +53,18 @@ class Filled:
             "imports": list(self.imports),
             "code": self.code,
             "source": self.source,
-            "as": self.made_as,
+            "form": self.form,
             "seed": self.seed,
             **{key: said[key] for key in ("builds", "vetted", "go_version", "goarch", "goos", "argv")},
             "warnings": list(self.warnings),
             "ms": self.ms,
         }
+
+    def text(self) -> str:
+        """The code for a place in a file, with what that has to import."""
+        where = f"package {self.package.rpartition('/')[2]}" if self.package else "a package of its own"
+        imports = ", ".join(self.imports)
+        return f"// Built and vetted in {where} with {self.checked.go_version}; imports {imports}.\n\n{self.code}"
 
 
 def fill(
@@ -67,7 +72,7 @@ def fill(
     place: Place,
     wanted: Sequence[tuple[str, str]],
     *,
-    made_as: str = "func",
+    form: str = "func",
     seed: int = 1,
     at: tuple[Path, int] | None = None,
     file: Path | None = None,
@@ -75,17 +80,17 @@ def fill(
     """Functions that fill the types WANTED, each (package as `go list` takes it, name); or the one AT a (file, line).
 
     They belong into the package of the first where that is in the user's module, else into the one at PLACE, else into
-    one of their own; FILE is what they will stand in. With MADE_AS `quick` they are generators of testing/quick, with
+    one of their own; FILE is what they will stand in. With FORM `quick` they are generators of testing/quick, with
     `fuzz` seeds of fuzz tests, the first of which is SEED.
 
     Raises TypeNotFound (`unknown_type`, `generic`), ToolchainFailed (`nothing_to_fill`, `unexported_type`,
     `does_not_build` with what the compiler said, …), ToolchainMissing, InvalidParams and Cancelled.
     """
     began = time.monotonic()
-    if made_as not in WAYS:
-        raise InvalidParams(f"code cannot be made as {made_as!r}", hint=f"one of {', '.join(WAYS)}")
-    asked = [{"package": toolchain.operand(package), "type": name} for package, name in wanted]
-    request: dict[str, Any] = {"op": "fill", "wanted": asked, "as": made_as, "seed": seed}
+    if form not in WAYS:
+        raise InvalidParams(f"code cannot be made as {form!r}", hint=f"one of {', '.join(WAYS)}")
+    asked = [{"package": reachable(shop, place, package), "type": name} for package, name in wanted]
+    request: dict[str, Any] = {"op": "fill", "wanted": asked, "as": form, "seed": seed}
     if at:
         request |= {"file": str(at[0]), "line": at[1]}
     answer, checked = _made(shop, place, request, file)
@@ -99,7 +104,7 @@ def fill(
         imports=tuple(answer["imports"]),
         code=answer["code"],
         source=written(answer),
-        made_as=made_as,  # type: ignore[arg-type]
+        form=form,  # type: ignore[arg-type]
         seed=seed,
         checked=checked,
         warnings=tuple(answer["warnings"] or ()),
@@ -120,6 +125,7 @@ def _made(
     without: set[str] = set()
     while True:
         answer, _ = helper.ask(shop, place, {**request, "without": sorted(without)})
+        inside(shop, place, answer["dir"])
         source = written(answer)
         path, checked = _checked(shop, place, answer, source, file)
         newer = {each.message.split()[0] for each in checked.problems if (each.file, each.source) == (path, TOO_NEW)}
@@ -148,7 +154,7 @@ def _reject(checked: Checked, path: str, source: str) -> None:
     broken = [each for each in checked.problems if each.source == check.BUILD]
     if not own and not broken:
         return
-    said = "\n".join(map(str, (own or broken)[:10]))
+    said = "\n".join(each.text(Path(path).parent) for each in (own or broken)[:10])
     data: dict[str, Any] = {"kind": "does_not_build" if own else "compile_error", "stderr_tail": said}
     if own:
         message, hint = f"what was made does not build or vet: {said}", "write it by hand, from ragmacs go typedef"

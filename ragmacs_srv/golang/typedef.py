@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from . import helper, toolchain
-from .workshop import Place, Workshop
+from . import helper
+from .workshop import Place, Workshop, inside, reachable
 
-WIDE: Final = 100  # characters of a line of constants
+WIDE: Final = 300  # characters of a line of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Definition:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"// {self.pos}{', holds itself' if self.recursive else ''}"
+        notes = [", an instance"] if "[" in self.name else []
+        yield f"// {self.pos}{''.join(notes)}{', holds itself' if self.recursive else ''}"
         name = self.name.rpartition(".")[2] if "[" not in self.name else self.name
         if self.underlying != "struct":
             yield f"type {name} {self.underlying}"
@@ -129,14 +130,15 @@ def typedef(
     """TYPE_NAME in PACKAGE, as `go list` takes it at PLACE, or the type AT a (file, line), with what it leads to.
 
     Values, pointers, slices, maps, arrays and channels are followed for three steps and 60 types; fields that only
-    another package can name are counted. Raises as `fill` does.
+    another package can name are counted. Raises as `fill` does, and AddressRefused.
     """
     began = time.monotonic()
-    wanted = [{"package": toolchain.operand(package), "type": type_name}]
+    wanted = [{"package": reachable(shop, place, package), "type": type_name}]
     request: dict[str, Any] = {"op": "typedef", "wanted": wanted}
     if at:
         request |= {"file": str(at[0]), "line": at[1]}
     answer, go = helper.ask(shop, place, request)
+    inside(shop, place, answer["dir"])
     return Closure(
         root=answer["root"],
         package=answer["package"],

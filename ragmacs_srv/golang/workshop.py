@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InvalidParams
 from ..events import Cancel, Sink, ignore
 from ..roots import below
-from .toolchain import HERE, Target, Toolchain
+from .toolchain import HERE, Target, Toolchain, operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,16 @@ def placed(
     else:
         with tempfile.TemporaryDirectory(prefix="ragmacs-go-") as nowhere:
             yield Place(Path(nowhere), target, files)
+
+
+def reachable(shop: Workshop, place: Place, package: str) -> str:
+    """PACKAGE as an operand of `go` at PLACE; raises InvalidParams, and AddressRefused outside of the roots."""
+    if operand(package).startswith(("./", "../", "/")) or package == "..":
+        below(str(place.folder / package), shop.roots)
+    return package
+
+
+def inside(shop: Workshop, place: Place, folder: str) -> None:
+    """Raise AddressRefused where FOLDER, in which Go found a package of the user's, is outside of the roots."""
+    if folder and not Path(folder).is_relative_to(place.folder.resolve()):
+        below(folder, shop.roots)

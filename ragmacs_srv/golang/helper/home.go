@@ -42,7 +42,7 @@ func settle(request *Request) (*Home, []types.Type, error) {
 	}
 	var kinds []types.Type
 	for i, wanted := range request.Wanted {
-		kind, err := home.sees(wanted, entries[i])
+		kind, err := home.sees(request, wanted, entries[i])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -115,9 +115,9 @@ func homeOf(request *Request, entries []*listed, exports map[string]string) (*Ho
 }
 
 // sees finds a type of a package as the home sees it.
-func (h *Home) sees(wanted Wanted, entry *listed) (types.Type, error) {
+func (h *Home) sees(request *Request, wanted Wanted, entry *listed) (types.Type, error) {
 	if path, _, _ := strings.Cut(h.ImportPath, " "); path == entry.ImportPath || path == entry.ImportPath+"_test" {
-		return h.own(wanted.Type)
+		return h.own(request, wanted.Type)
 	}
 	from, err := h.Importer.Import(entry.ImportPath)
 	if err != nil {
@@ -126,7 +126,9 @@ func (h *Home) sees(wanted Wanted, entry *listed) (types.Type, error) {
 	name, _, instance := strings.Cut(wanted.Type, "[")
 	object, is := from.Scope().Lookup(name).(*types.TypeName)
 	if !is {
-		return nil, (&Package{listed: entry}).missing(wanted.Type, exported(from.Scope()))
+		failure := fail("unknown_type", "", "package %s has no type %s", entry.ImportPath, wanted.Type)
+		failure.More = map[string]any{"name": wanted.Type, "known": exported(from.Scope())}
+		return nil, failure
 	}
 	if !object.Exported() {
 		return nil, fail("unexported_type", "code about it can stand only in "+entry.ImportPath,
@@ -143,9 +145,14 @@ func (h *Home) sees(wanted Wanted, entry *listed) (types.Type, error) {
 	return kind, whole(kind, wanted.Type)
 }
 
-func (h *Home) own(name string) (types.Type, error) {
-	found := h.named(name)
-	if found == nil {
+func (h *Home) own(request *Request, name string) (types.Type, error) {
+	var found *Found
+	if name == "" {
+		if found = h.at(request.File, request.Line); found == nil {
+			return nil, fail("unknown_type", "put the cursor into a type declaration", "there is no type at %s:%d",
+				request.File, request.Line)
+		}
+	} else if found = h.named(name); found == nil {
 		return nil, h.missing(name, h.known())
 	}
 	if named, is := types.Unalias(found.Type).(*types.Named); is && local(named) {

@@ -40,6 +40,7 @@ type FieldDef struct {
 type Definitions struct {
 	Root     string        `json:"root"`
 	Package  string        `json:"package"` // in which the names are written so
+	Dir      string        `json:"dir"`
 	Types    []*Definition `json:"types"`
 	More     int           `json:"more"` // types that were left out
 	Goarch   string        `json:"goarch"`
@@ -53,7 +54,7 @@ func typedef(request *Request) (any, error) {
 		return nil, err
 	}
 	made := &Definitions{
-		Root: types.TypeString(kinds[0], home.qualifier), Package: home.ImportPath, Warnings: home.Errors,
+		Root: types.TypeString(kinds[0], home.qualifier), Package: home.ImportPath, Dir: home.Dir, Warnings: home.Errors,
 		Goarch: request.Goarch, Goos: os.Getenv("GOOS"),
 	}
 	if made.Goarch == "" {
