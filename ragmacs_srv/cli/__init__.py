@@ -20,6 +20,7 @@ from . import (  # noqa: F401 - their commands
     asking,
     batching,
     evaluation,
+    generate,
     golang,
     models,
     reading,

@@ -14,7 +14,10 @@ from ..golang import svg as pictures
 from ..golang import table
 from ..golang.toolchain import Target, word
 from ..tools.golang import place_of
-from .terminal import HERE, Terminal, command
+from .terminal import HERE, Terminal, cli, command
+
+go_cli = typer.Typer(help="What your Go says of your code.", no_args_is_help=True)
+cli.add_typer(go_cli, name="go")
 
 Goarch = Annotated[str, typer.Option("--goarch", help="Architecture; default: this machine's.")]
 Goos = Annotated[str, typer.Option("--goos", help="Operating system; default: this machine's.")]

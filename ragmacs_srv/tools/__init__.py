@@ -3,4 +3,7 @@
 Each is a function in the module of its subject, defined once for every transport (see `registry`).
 """
 
-from . import documents, golang, reading  # noqa: F401 - their tools
+from . import documents, reading  # noqa: F401 - their tools, the first in every list
+
+# isort: split
+from . import generate, golang  # noqa: F401 - what the user's Go says

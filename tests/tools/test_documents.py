@@ -85,6 +85,9 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         "list_collections": (False, False),
         "add_source": (False, False),
         "struct_layout": (False, False),
+        "go_typedef": (False, False),
+        "go_check": (False, False),
+        "go_fill_type": (False, False),
         "summarize_list": (True, False),
     }
 
