@@ -121,8 +121,8 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shop(go: Toolchain, code: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(lambda: go, tmp_path_factory.mktemp("cache"), (code,), Cancel())
+def shop(go: Toolchain, code: Path, cache: Path) -> Workshop:
+    return Workshop(lambda: go, cache, (code,), Cancel())
 
 
 Lay = Callable[..., Layout]
