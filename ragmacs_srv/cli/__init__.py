@@ -17,8 +17,10 @@ import typer
 from .. import __version__, render
 from ..errors import Cancelled, InvalidParams, RagmacsError, StorageError
 from . import (  # noqa: F401 - their commands
+    allocations,
     asking,
     batching,
+    doc,
     evaluation,
     generate,
     golang,
