@@ -88,6 +88,9 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         "go_typedef": (False, False),
         "go_check": (False, False),
         "go_fill_type": (False, False),
+        "go_escape": (False, False),
+        "go_bench_allocs": (False, True),
+        "go_doc": (False, False),
         "summarize_list": (True, False),
     }
 
