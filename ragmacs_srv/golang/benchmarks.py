@@ -182,7 +182,7 @@ def measure(
     go = shop.find()
     found, output = packages.listed(shop, go, place, package)
     if found.wrong:
-        raise packages.broken(found, output)
+        raise packages.broken(found, output, place)
     if generated:
         place = replace(place, overlay={**place.overlay, found.folder / GENERATED: _clothed(generated, found.name)})
     with tempfile.TemporaryDirectory(prefix="ragmacs-go-") as folder:

@@ -53,14 +53,15 @@ def explain(
     flags = [flag for flag, wanted in (("-src", source), ("-u", unexported)) if wanted]
     operands = [str(found.folder) if path.startswith((".", "/")) else found.path, *filter(None, [symbol])]
     output = toolchain.run(
-        go, ["doc", *flags, "--", *operands], cwd=place.folder, cancel=shop.cancel, target=place.target
+        go, ["doc", "-cmd", *flags, "--", *operands], cwd=place.folder, cancel=shop.cancel, target=place.target
     )
-    if output.code:
-        message = (
-            f"package {found.path} has no {symbol}" if symbol else f"package {found.path}: {output.stderr.strip()}"
-        )
+    if output.code and symbol:
         hint = "" if unexported else "names that are not exported are found with unexported (--unexported)"
-        raise TypeNotFound(message, hint=hint, data={"kind": "unknown_symbol", "stderr_tail": output.stderr[-2000:]})
+        more = {"kind": "unknown_symbol", "stderr_tail": output.stderr[-2000:]}
+        raise TypeNotFound(f"package {found.path} has no {symbol}", hint=hint, data=more)
+    if output.code:
+        said = (packages.diagnostics(output.stderr.removeprefix("doc: "), (found.folder,), place.folder) or [""])[0]
+        raise toolchain.error(output, "unreadable", f"package {found.path}: {said}", "correct its files first")
     text = output.stdout.decode(errors="replace").strip()
     return Doc(found.path, symbol, text, go.version, output.argv, output.ms)
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from platform import machine
 from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,7 @@ from .workshop import Place, Workshop
 
 Kind = Literal["moved_to_heap", "escapes", "leaks_param", "no_escape"]
 HEAP: Final = frozenset({"moved_to_heap", "escapes"})
+MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}  # as Go names them
 SHOWN: Final = 60  # sites in a text
 STEPS: Final = 6  # steps of a chain in a text
 _LINE: Final = re.compile(r"(.+?):(\d+):(?:(\d+):)? (.*)")
@@ -149,7 +151,7 @@ def analyse(shop: Workshop, place: Place, package: str, part: Part = ALL) -> Esc
         flags = ["-export", f"-gcflags=-m=2 -json=0,{Path(folder).as_uri()}"]  # compiles, and links nothing
         found, output = packages.listed(shop, go, place, package, flags)
         if found.wrong:
-            raise packages.broken(found, output)
+            raise packages.broken(found, output, place)
         logs = [read_log(path.read_text("utf-8", "replace")) for path in sorted(Path(folder).glob("*/*.json"))]
     said = [replace(each, file=_absolute(each.file, place.folder)) for each in parse_m2(output.stderr)]
     decided = merged([each for log in logs if log.file.parent == found.folder for each in log.sites], said)
@@ -160,7 +162,7 @@ def analyse(shop: Workshop, place: Place, package: str, part: Part = ALL) -> Esc
         raise TypeNotFound(message, hint=nearest(part.function, sorted(known)), data={"kind": "unknown_function"})
     foreign = sum(each.kind in HEAP for log in logs if log.file.parent != found.folder for each in log.sites)
     sites = tuple(sorted(filter(part.has, decided), key=lambda each: (each.file, each.line, each.column)))
-    goarch = next((log.goarch for log in logs), place.target.goarch)
+    goarch = place.target.goarch or next((log.goarch for log in logs), "") or MACHINES.get(machine(), machine())
     return Escapes(
         found.path,
         found.folder,

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ToolchainError, ToolchainFailed, ToolchainMissing, TypeNotFound
+from ..errors import AddressRefused, RagmacsError, ToolchainFailed, ToolchainMissing, TypeNotFound
 from ..events import Cancel, Progress
 from ..settings import nearest
 from . import toolchain
@@ -26,7 +26,8 @@ from .workshop import Place, Workshop
 BUILD_TIME: Final = 300.0  # seconds: an empty build cache means compiling a part of the standard library
 CALL_TIME: Final = 180.0  # seconds: what a package imports may have to be compiled, too
 JOB: Final = "go helper"
-KINDS: Final[Mapping[str, type[ToolchainError]]] = {
+KINDS: Final[Mapping[str, type[RagmacsError]]] = {
+    "outside": AddressRefused,
     "go_missing": ToolchainMissing,
     "go_too_old": ToolchainMissing,
     "unknown_type": TypeNotFound,
@@ -51,6 +52,7 @@ def ask(shop: Workshop, place: Place, request: Mapping[str, Any]) -> tuple[Any, 
             "files": {str(path): text for path, text in place.overlay.items()},
             "tags": ",".join(place.target.tags),
             "goarch": place.target.goarch,
+            "roots": [str(each.resolve()) for each in (place.folder, *shop.roots)],
             **request,
         }
         output = toolchain.started(
@@ -76,7 +78,7 @@ def _reply(output: toolchain.Output) -> dict[str, Any]:
     return reply
 
 
-def _failure(said: Mapping[str, Any]) -> ToolchainError:
+def _failure(said: Mapping[str, Any]) -> RagmacsError:
     kind, more = KINDS.get(said["kind"], ToolchainFailed), said.get("more") or {}
     hint = said["hint"] or (nearest(more["name"], more["known"]) if more.get("known") else "")
     return kind(said["message"], hint=hint, data={"kind": said["kind"], **more})

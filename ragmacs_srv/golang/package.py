@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from . import toolchain
 from .toolchain import Output, Toolchain
 from .workshop import Place, Workshop
 
-FIELDS: Final = "ImportPath,Name,Dir,Standard,Module,Error,DepsErrors,IgnoredGoFiles,TestGoFiles,XTestGoFiles"
+SOURCES: Final = ("GoFiles", "CgoFiles", "InvalidGoFiles", "TestGoFiles", "XTestGoFiles")
+FIELDS: Final = ",".join(("ImportPath", "Name", "Dir", "Standard", "Module", "Error", "DepsErrors", *SOURCES))
 # What `go list` says when there is no package: (kind, sign, remedy), the first that fits.
 TROUBLES: Final = (
     ("no_module", "go.mod file not found", "go mod init, or go to the folder of the module"),
@@ -40,7 +42,6 @@ class Package:
     path: str
     name: str
     folder: Path
-    tested: bool  # has test files
     wrong: str = ""
 
 
@@ -52,9 +53,7 @@ def listed(
     Raises AddressRefused for what is neither below a root nor the standard library nor a module that is depended on,
     ToolchainFailed with a kind of TROUBLES or `package_not_found`, InvalidParams and Cancelled.
     """
-    operand = toolchain.operand(named)
-    if operand.startswith((".", "/")):
-        below(os.path.normpath(place.folder / operand), (place.folder, *shop.roots))
+    operand = asked(shop, place, named)
     output = toolchain.run(
         go,
         ["list", "-e", f"-json={FIELDS}", *flags, "--", operand],
@@ -66,35 +65,66 @@ def listed(
     try:
         said: dict[str, Any] = json.loads(output.stdout)
     except ValueError:
-        raise trouble(named, output.stderr, output) from None
+        raise _trouble(shop, place, named, output.stderr, output) from None
+    folder = Path(said.get("Dir", ""))
+    if said.get("Dir") and not said.get("Standard") and not _depended_on(said.get("Module")):
+        for name in (".", *_links(folder, said)):
+            below(str(folder / name), (place.folder, *shop.roots))
     wrong = "\n".join(each["Err"].strip() for each in (said.get("Error"), *said.get("DepsErrors", ())) if each)
     if not said.get("Dir") or not said.get("Name"):
-        raise trouble(named, wrong or output.stderr, output)
-    folder = Path(said["Dir"])
-    if not said.get("Standard") and not _depended_on(said.get("Module")):
-        below(str(folder), (place.folder, *shop.roots))
-    tested = bool(said.get("TestGoFiles") or said.get("XTestGoFiles"))
-    return Package(said["ImportPath"], said["Name"], folder, tested, wrong), output
+        raise _trouble(shop, place, named, wrong or output.stderr, output)
+    return Package(said["ImportPath"], said["Name"], folder, wrong), output
 
 
-def trouble(named: str, said: str, output: Output) -> ToolchainFailed:
+def asked(shop: Workshop, place: Place, named: str) -> str:
+    """NAMED as an operand of `go`; raises InvalidParams for what is none, AddressRefused for what no root has."""
+    operand = toolchain.operand(named)
+    if operand.startswith((".", "/")):
+        below(os.path.normpath(place.folder / operand), (place.folder, *shop.roots))
+    return operand
+
+
+def _trouble(shop: Workshop, place: Place, named: str, said: str, output: Output) -> ToolchainFailed:
     """Why there is no package NAMED, from what Go SAID."""
-    line = next((each for each in said.splitlines() if each.strip() and not each.startswith("#")), "Go knows none")
+    line = next(iter(diagnostics(said, (place.folder, *shop.roots), place.folder)), "Go knows none")
     for kind, sign, hint in TROUBLES:
         if sign in said:
             return toolchain.error(output, kind, f"package {named}: {line}", hint)
     return toolchain.error(output, "package_not_found", f"package {named}: {line}", ELSEWHERE)
 
 
-def broken(package: Package, output: Output) -> ToolchainFailed:
+def broken(package: Package, output: Output, place: Place) -> ToolchainFailed:
     """That PACKAGE does not compile, with what is wrong in `diagnostics`; or that something it imports is not there."""
-    said = [each for each in package.wrong.splitlines() if each.strip() and not each.startswith("#")]
+    said = diagnostics(package.wrong, (package.folder,), place.folder)
     for kind, sign, hint in TROUBLES:
-        if sign in package.wrong:
+        if sign in package.wrong and said:
             return toolchain.error(output, kind, f"package {package.path}: {said[0]}", hint)
-    message = f"package {package.path} does not compile: " + "; ".join(said[:3])
+    message = f"package {package.path} does not compile: " + ("; ".join(said[:3]) or "something outside of it is wrong")
     hint = "correct it first; ragmacs go check shows all that is wrong"
     return toolchain.error(output, "compile_error", message, hint, diagnostics=said[:20])
+
+
+def diagnostics(text: str, folders: Sequence[Path], cwd: Path) -> list[str]:
+    """The lines of TEXT, what a compiler said in CWD, without those about files that are in none of FOLDERS.
+
+    What an assembler file includes can be any file of this machine, and its errors quote from it.
+    """
+    found = []
+    for line in map(str.strip, text.splitlines()):
+        named = re.match(r"(\S.*?):\d+(?::\d+)?: ", line)
+        if line and not line.startswith("#") and (not named or _inside(cwd / named[1], folders)):
+            found.append(line)
+    return found
+
+
+def _inside(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _links(folder: Path, said: Mapping[str, Any]) -> list[str]:
+    """The files of the package in FOLDER that are links: Go reads what they lead to."""
+    names = (name for key in SOURCES for name in said.get(key) or ())
+    return [name for name in names if (folder / name).is_symlink()]
 
 
 def _depended_on(module: Mapping[str, Any] | None) -> bool:

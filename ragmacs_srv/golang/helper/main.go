@@ -28,6 +28,7 @@ type Request struct {
 	Wanted  []Wanted          `json:"wanted"`  // of typedef and fill
 	As      string            `json:"as"`      // of fill: func, quick or fuzz
 	Without []string          `json:"without"` // of fill: what it may not use, such as http.Request.Pattern
+	Roots   []string          `json:"roots"`   // folders whose files may be shown
 	Seed    int64             `json:"seed"`
 }
 
