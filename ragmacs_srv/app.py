@@ -31,9 +31,18 @@ from .answer.rerank import DEPTH, Judge
 from .answer.summarize import LENGTH, Point, Summary, check_form, check_length
 from .answer.themes import Digest
 from .aside import PREPARE, Preparation
-from .errors import AddressRefused, Busy, Cancelled, EmbedderMissing, InvalidParams, NotIndexed, SettingsError
+from .errors import (
+    AddressRefused,
+    Busy,
+    Cancelled,
+    EmbedderMissing,
+    InvalidParams,
+    NotIndexed,
+    SettingsError,
+    ToolchainMissing,
+)
 from .events import Cancel, Progress, Sink, ignore, timed
-from .golang import toolchain
+from .golang import helper, toolchain
 from .golang.toolchain import Toolchain
 from .golang.workshop import Workshop
 from .ingest import handbook, lists, sources
@@ -787,8 +796,21 @@ class App:
         yield "index", True, found
         llm = self.settings.llm
         yield "llm", True, f"{llm.model} at {llm.base_url}" if llm.base_url else "none: answers are extracted"
-        go = shutil.which("go", path=self._environ.get("PATH"))
-        yield "go", go is not None, go or "not found; the Go tools need it"
+        yield from self._diagnosed_go()
+
+    def _diagnosed_go(self) -> Iterator[tuple[str, bool, str]]:
+        try:
+            go = self.go
+        except ToolchainMissing as exc:
+            yield "go", False, f"{exc.message}; the Go tools need it: {exc.hint}"
+            return
+        yield "go", True, f"{go.version} at {go.program}"
+        built = helper.is_built(go, self.settings.folders.golang)
+        yield (
+            "go helper",
+            True,
+            "built" if built else "not built yet: the first layout does it, or ragmacs doctor --warm",
+        )
 
     def _diagnosed_model(self) -> tuple[bool, str]:
         settings = self.settings.embed

@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__, render, settings
 from ..errors import InvalidParams
+from ..golang import helper
 from .terminal import Mode, Terminal, command
 
 
@@ -80,9 +81,16 @@ def reindex(terminal: Terminal, mode: Mode = None) -> None:
 
 
 @command()
-def doctor(terminal: Terminal) -> None:
+def doctor(
+    terminal: Terminal,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Build what the Go tools need now, not at their first use.")
+    ] = False,
+) -> None:
     """Show every folder with its size, and what works on this machine."""
     with terminal.app() as app:
+        if warm:
+            helper.warm(app.workshop)
         found = app.diagnose()
     width = max(len(row["what"]) for row in found)
     lines = [f"{'ok ' if row['ok'] else '-- '} {row['what']:{width}}  {row['found']}" for row in found]

@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from ..events import Cancel, Progress
 from ..settings import nearest
 from . import toolchain
 from .toolchain import Toolchain
-from .workshop import Place, Workshop
+from .workshop import Place, Workshop, placed
 
 BUILD_TIME: Final = 300.0  # seconds: an empty build cache means compiling a part of the standard library
 CALL_TIME: Final = 180.0  # seconds: what a package imports may have to be compiled, too
@@ -93,7 +94,7 @@ def built(go: Toolchain, shop: Workshop) -> Path:
     Raises ToolchainFailed with what the compiler said, and Cancelled.
     """
     sources = _sources()
-    made = shop.cache / f"{go.version}-{_digest(go, sources)}" / "helper"
+    made = _program(go, shop.cache, sources)
     if made.exists():
         return made
     made.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,30 @@ def built(go: Toolchain, shop: Workshop) -> Path:
             _build(go, sources, made, shop.cancel)
             shop.sink(Progress(JOB, 1, 1, "built"))
     return made
+
+
+def is_built(go: Toolchain, cache: Path) -> bool:
+    """Whether CACHE has the program for the toolchain GO."""
+    return _program(go, cache, _sources()).exists()
+
+
+def warm(shop: Workshop) -> Path:
+    """The program for the user's toolchain, built if need be, and anew if it does not answer; raises as `ask` does."""
+    go = shop.find()
+    program = built(go, shop)
+    with placed(replace(shop, roots=())) as place:
+        try:
+            ask(shop, place, {"op": "layout", "package": "errors", "type": "errorString"})
+        except ToolchainFailed as exc:
+            if exc.data.get("kind") != "internal":
+                raise
+            program.unlink(missing_ok=True)
+            ask(shop, place, {"op": "layout", "package": "errors", "type": "errorString"})
+    return program
+
+
+def _program(go: Toolchain, cache: Path, sources: Mapping[str, bytes]) -> Path:
+    return cache / f"{go.version}-{_digest(go, sources)}" / "helper"
 
 
 def _build(go: Toolchain, sources: Mapping[str, bytes], made: Path, cancel: Cancel) -> None:
