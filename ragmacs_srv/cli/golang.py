@@ -9,9 +9,9 @@ import typer
 
 from .. import render
 from ..errors import StorageError
+from ..golang import canvas, table
 from ..golang import layout as layouts
 from ..golang import svg as pictures
-from ..golang import table
 from ..golang.toolchain import Target, word
 from ..tools.golang import place_of
 from .terminal import HERE, Terminal, cli, command
@@ -75,7 +75,7 @@ def layout(
 
 
 def _draw(found: layouts.Layout, path: Path, theme: str) -> None:
-    drawn = pictures.svg(found, pictures.theme(theme))
+    drawn = pictures.svg(found, canvas.theme(theme))
     if str(path) == "-":
         print(drawn, end="")  # noqa: T201
         return

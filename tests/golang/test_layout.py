@@ -13,7 +13,7 @@ import pytest
 
 from ragmacs_srv.errors import AddressRefused, InvalidParams, ToolchainError
 from ragmacs_srv.events import Cancel, Progress
-from ragmacs_srv.golang import layout, snippet, svg, table, toolchain
+from ragmacs_srv.golang import canvas, layout, snippet, svg, table, toolchain
 from ragmacs_srv.golang.layout import Layout, heap_class, short
 from ragmacs_srv.golang.toolchain import Target, Toolchain
 from ragmacs_srv.golang.workshop import Place, Workshop, placed
@@ -462,7 +462,7 @@ def many(count: int, size: int = 8) -> Layout:
 
 @pytest.mark.parametrize(("count", "size"), [(0, 8), (1, 1), (3, 8), (1, 65536), (300, 8), (2, 8000)])
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
-def test_a_picture_is_well_formed_and_bounded(count: int, size: int, theme: svg.Theme) -> None:
+def test_a_picture_is_well_formed_and_bounded(count: int, size: int, theme: canvas.Theme) -> None:
     drawn = svg.svg(many(count, size), theme)
     root = ElementTree.fromstring(drawn)
     assert float(root.get("height", "")) < 60 + 130 * min(count + 1, svg.MOST)
@@ -484,7 +484,7 @@ def test_offsets_in_a_picture_are_the_compilers() -> None:
 
 def test_a_theme_that_there_is_not_is_refused() -> None:
     with pytest.raises(InvalidParams, match="sepia"):
-        svg.theme("sepia")
+        canvas.theme("sepia")
 
 
 def test_a_table_counts_what_it_does_not_show() -> None:
