@@ -25,6 +25,7 @@ from . import (  # noqa: F401 - their commands
     generate,
     golang,
     models,
+    profiles,
     reading,
     serving,
     state,

@@ -68,14 +68,14 @@ def layout(
         print(render.dumps(found.structlayout()))  # noqa: T201
         return
     if picture:
-        _draw(found, picture, theme)
+        draw(pictures.svg(found, canvas.theme(theme)), picture)
         if str(picture) == "-":
             return
     terminal.print(found.as_json(), table.table(found))
 
 
-def _draw(found: layouts.Layout, path: Path, theme: str) -> None:
-    drawn = pictures.svg(found, canvas.theme(theme))
+def draw(drawn: str, path: Path) -> None:
+    """Write the picture DRAWN to PATH, - for stdout; raises StorageError."""
     if str(path) == "-":
         print(drawn, end="")  # noqa: T201
         return

@@ -322,7 +322,7 @@ def _framed(found: Costs, lines: Sequence[str]) -> str:
     """LINES under what they are of, and above what should be known of it."""
     kind = found.measure
     meaning = f": {MEANINGS[kind.type]}" if kind.type in MEANINGS else ""
-    compared = "change since the base, of " if found.compared else ""
+    compared = "the change since the base, which has " if found.compared else ""
     focused = f"; {amount(found.shown, kind.unit)} in stacks with {found.focus}" if found.focus else ""
     head = [f"{kind.type}{meaning}", f"{compared}{amount(found.total, kind.unit)} in all{focused}", ""]
     others = [each for each in found.measures if each != kind.type]

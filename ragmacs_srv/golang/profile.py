@@ -13,7 +13,6 @@ from typing import Final
 
 from ..errors import InvalidParams
 
-FILE: Final = 64 << 20  # bytes of a file
 RAW: Final = 128 << 20  # bytes, unpacked: a profile of a large service has a few millions
 RECORDS: Final = 1_000_000  # samples, places, functions and strings
 DEPTH: Final = 20_000  # fields of one of them: frames of a stack

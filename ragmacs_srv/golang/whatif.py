@@ -202,12 +202,37 @@ def gogc(text: str) -> int | None:
     return int(text)
 
 
-def adjusted(program: Program, *, live: str, stacks: str, globals_: str, other: str, rate: str) -> Program:
-    """PROGRAM with the sizes that were given, "" for none, in place of its own; raises InvalidParams."""
-    given = {"live": live, "stacks": stacks, "globals": globals_, "other": other}
-    made = {name: size(text, name) for name, text in given.items() if text}
-    more = {"rate": float(size(rate.removesuffix("/s"), "the allocation rate"))} if rate else {}
-    return replace(program, **made, **more)  # type: ignore[arg-type]
+def given(trace: Trace | None, *, live: str, stacks: str, globals_: str, other: str, rate: str, cost: float) -> Program:
+    """The program of TRACE, with the sizes that are given in place of its own: "" and 0 for those that are not.
+
+    Raises InvalidParams where neither says what is live.
+    """
+    if trace is None and not live:
+        raise InvalidParams("the live heap is not known", hint="give it, such as 64MiB, or a GC trace")
+    sizes = {"live": live, "stacks": stacks, "globals": globals_, "other": other}
+    made: dict[str, Any] = {name: size(text, name) for name, text in sizes.items() if text}
+    if rate:
+        made["rate"] = float(size(rate.removesuffix("/s"), "the allocation rate"))
+    if not 0 <= cost <= 1e6:
+        raise InvalidParams(f"marking a byte cannot cost {cost} ns", hint="for example 1.5, as a GC trace says")
+    if cost:
+        made["cost"] = cost
+    return replace(measured(trace) if trace else Program(0), **made)
+
+
+def as_json(program: Program, chosen: Outcome) -> dict[str, Any]:
+    """CHOSEN, what it was calculated from, and the curve of other GOGC; sizes in bytes."""
+    inputs = {
+        "live": program.live,
+        "stacks": program.stacks,
+        "globals": program.globals,
+        "other": program.other,
+        "rate": program.rate,
+        "cost_ns_per_byte": program.cost,
+        "procs": program.procs,
+    }
+    others = [each.as_json() for each in curve(program, chosen.limit)]
+    return {"program": inputs, **chosen.as_json(), "curve": others, "notes": list(notes(program, chosen))}
 
 
 # As text
@@ -215,7 +240,11 @@ def adjusted(program: Program, *, live: str, stacks: str, globals_: str, other: 
 
 def told(program: Program, chosen: Outcome) -> str:
     """CHOSEN for PROGRAM in words, and a table of what other GOGC would do."""
-    return "\n".join([*_head(program, chosen), "", *_table(program, chosen), "", *notes(program, chosen)]).rstrip()
+    return "\n".join([*_head(program, chosen), "", *_table(program, chosen), "", *_noted(program, chosen)]).rstrip()
+
+
+def _noted(program: Program, chosen: Outcome) -> Iterator[str]:
+    return (f"note: {each}" for each in notes(program, chosen))
 
 
 def _head(program: Program, chosen: Outcome) -> Iterator[str]:
@@ -259,16 +288,16 @@ def _cells(each: Outcome) -> tuple[str, ...]:
 def notes(program: Program, chosen: Outcome) -> Iterator[str]:
     """What should be known of these numbers."""
     if chosen.cpu is None:
-        yield "note: GC CPU is relative to GOGC=100; for shares, give a GC trace, or an allocation rate and a cost"
+        yield "GC CPU is relative to GOGC=100; for shares, give a GC trace, or an allocation rate and a cost"
     if chosen.bound == "floor":
-        yield "note: the goal is never below 4 MiB × GOGC / 100"
+        yield "the goal is never below 4 MiB × GOGC / 100"
     if chosen.limit is not None:
-        yield "note: of the memory limit the runtime keeps 3 %, at least 1 MiB, free; the table does not"
+        yield "of the memory limit the runtime keeps 3 %, at least 1 MiB, free; the table does not"
         if not (program.stacks or program.other):
-            yield "note: the limit counts stacks and what the runtime needs, too: `stacks` and `other` are 0 here"
+            yield "the limit counts stacks and what the runtime needs, too: `stacks` and `other` are 0 here"
     if chosen.gogc is None and chosen.limit is None:
-        yield "note: GOGC=off is for programs with a memory limit, or that end before they fill the machine"
-    yield "note: a steady state is assumed; large allocations, and a live heap that grows, go beyond the goal"
+        yield "GOGC=off is for programs with a memory limit, or that end before they fill the machine"
+    yield "a steady state is assumed; large allocations, and a live heap that grows, go beyond the goal"
 
 
 def _rounded(value: float | None) -> float | None:

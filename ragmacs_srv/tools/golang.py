@@ -6,16 +6,17 @@ named when it connected, or `[go] roots`; the standard library can always be ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from ..errors import InvalidParams
 from ..golang import layout, snippet, svg, table
 from ..golang.toolchain import Target, word
 from ..golang.workshop import Place, Workshop, placed
 from ..registry import BUDGET, Between, Result, tool
+from ..render import printable
 
 # Why each is worth knowing: (what the page says, its address).
 STRUCTS = ("How the order of fields and their pointers cost memory", "handbook:struct-layout")
@@ -82,10 +83,16 @@ def struct_layout(
     return cited(table.table(found), shape, STRUCTS)
 
 
-def cited(text: str, shape: dict[str, object], why: tuple[str, str]) -> Result:
-    """TEXT, cut to a reply's length, with the page that says WHY it matters."""
-    source = f"[1] {why[0]} <{why[1]}>"
-    room = BUDGET - len(source) - 40
+def cited(text: str, shape: dict[str, Any], *why: tuple[str, str]) -> Result:
+    """TEXT, cut to a reply's length, with the pages that say WHY it matters."""
+    sources = see(why)
+    room = BUDGET - len(sources) - 40
     if len(text) > room:
         text = text[:room].rpartition("\n")[0] + "\n… (cut)"
-    return Result(f"{text}\n\n{source}", {**shape, "see": [{"title": why[0], "link": why[1]}]})
+    shown = printable(f"{text}\n\n{sources}")
+    return Result(shown, {**shape, "see": [{"title": title, "link": link} for title, link in why]})
+
+
+def see(why: Sequence[tuple[str, str]]) -> str:
+    """WHY something matters, a numbered line for each page."""
+    return "\n".join(f"[{n}] {title} <{link}>" for n, (title, link) in enumerate(why, 1))
