@@ -223,7 +223,7 @@ def _stack(lines: Sequence[str]) -> tuple[list[Frame], str]:
     """(frames, who created the goroutine) of the LINES behind a head, up to the first that is empty."""
     frames: list[Frame] = []
     created_by = ""
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+    for line, after in zip(lines, [*lines[1:], ""], strict=False):
         if not line.strip():
             break
         place = _LINE.match(after) if not line.startswith(("\t", " ")) else None
