@@ -22,6 +22,7 @@ from . import (  # noqa: F401 - their commands
     batching,
     doc,
     evaluation,
+    explaining,
     generate,
     golang,
     models,

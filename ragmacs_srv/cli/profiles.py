@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InvalidParams
-from ..golang import canvas, costs, gctrace, goroutines, plot, profile, received, whatif
+from ..golang import canvas, costs, gctrace, goroutines, plot, profile, received, whatif, why
 from ..tools import profiles as tools
 from ..tools.golang import see
 from .golang import draw, go_cli
@@ -51,14 +51,14 @@ def show_goroutines(
     found = goroutines.read(_content(file), file)
     if before:
         found = goroutines.grown(found, goroutines.read(_content(before), before))
-    _print(terminal, found.as_json(limit), goroutines.told(found, limit), tools.GOROUTINES)
+    _print(terminal, found.as_json(limit), goroutines.told(found, limit), why.GOROUTINES)
 
 
 @command(go_cli, "gctrace")
 def show_trace(terminal: Terminal, file: File) -> None:
     """Show what the collector did, from what a program prints under GODEBUG=gctrace=1."""
     traces = gctrace.read(_content(file).decode("utf-8", "replace"))
-    _print(terminal, {"processes": [each.as_json() for each in traces]}, tools.traced(traces), tools.TRACES)
+    _print(terminal, {"processes": [each.as_json() for each in traces]}, tools.traced(traces), why.TRACES)
 
 
 @command(go_cli, "whatif")
@@ -84,8 +84,8 @@ def show_outcome(
         draw(plot.svg(program, chosen, canvas.theme(theme)), picture)
         if str(picture) == "-":
             return
-    why = tools.LIMIT if chosen.limit is not None else tools.GOGC
-    _print(terminal, whatif.as_json(program, chosen), whatif.told(program, chosen), why)
+    pages = why.LIMIT if chosen.limit is not None else why.GOGC
+    _print(terminal, whatif.as_json(program, chosen), whatif.told(program, chosen), pages)
 
 
 def _content(name: str) -> bytes:
@@ -95,6 +95,6 @@ def _content(name: str) -> bytes:
     return received.content(Path(name))
 
 
-def _print(terminal: Terminal, shape: dict[str, object], text: str, why: tuple[tuple[str, str], ...]) -> None:
-    sources = [{"title": title, "link": link} for title, link in why]
-    terminal.print({**shape, "see": sources}, f"{text}\n\n{see(why)}")
+def _print(terminal: Terminal, shape: dict[str, object], text: str, pages: why.Pages) -> None:
+    sources = [{"title": title, "link": link} for title, link in pages]
+    terminal.print({**shape, "see": sources}, f"{text}\n\n{see(pages)}")

@@ -59,7 +59,7 @@ class Group:
     @property
     def top(self) -> Frame:
         """The innermost frame that is no part of the standard library, if there is one."""
-        ours = (each for each in self.stack if _is_users(each.function))
+        ours = (each for each in self.stack if is_users(each.function))
         return next(ours, self.stack[0] if self.stack else Frame("(no stack)"))
 
     @property
@@ -161,7 +161,7 @@ def _group(frames: Sequence[Frame], count: int, state: str = "", created_by: str
     return Group(state or waits, tuple(frames[own:last]), count, created_by, minutes)
 
 
-def _is_users(function: str) -> bool:
+def is_users(function: str) -> bool:
     """Whether FUNCTION is of no package of the standard library: those have no dot in the first part of their path."""
     path, slash, _ = function.partition("/")
     return "." in path if slash else function.startswith("main.")

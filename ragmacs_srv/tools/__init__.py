@@ -6,4 +6,4 @@ Each is a function in the module of its subject, defined once for every transpor
 from . import documents, reading  # noqa: F401 - their tools, the first in every list
 
 # isort: split
-from . import allocations, doc, generate, golang, profiles  # noqa: F401 - what Go says, and what programs recorded
+from . import allocations, doc, explain, generate, golang, profiles  # noqa: F401 - of Go, and what its programs left

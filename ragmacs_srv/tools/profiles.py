@@ -10,37 +10,11 @@ from typing import Annotated, Literal, Protocol
 
 from .. import roots
 from ..errors import InvalidParams
-from ..golang import canvas, costs, gctrace, goroutines, plot, received, whatif
+from ..golang import canvas, costs, gctrace, goroutines, plot, received, whatif, why
 from ..golang import profile as profiles
 from ..golang.workshop import Workshop
 from ..registry import Between, Result, tool
 from .golang import cited
-
-# Why each is worth knowing: (what the page says, its address).
-PROFILES = (
-    ("How to measure memory with pprof", "handbook:pprof-first#how-to-measure-memory-with-pprof"),
-    ("Heap profiling, in the Go GC guide", "https://go.dev/doc/gc-guide#Heap_profiling"),
-)
-COSTS = (
-    ("Why you profile first", "handbook:pprof-first#why-you-profile-first"),
-    ("Identifying costs, in the Go GC guide", "https://go.dev/doc/gc-guide#Identifying_costs"),
-)
-GOROUTINES = (("How to find leaked goroutines", "handbook:goroutines-return#how-to-find-leaked-goroutines"),)
-TRACES = (
-    ("How to see what the garbage collector costs", "handbook:pprof-first#how-to-see-what-the-garbage-collector-costs"),
-    ("Understanding costs, in the Go GC guide", "https://go.dev/doc/gc-guide#Understanding_costs"),
-)
-GOGC = (
-    (
-        "Why the heap is about twice as large as the live data",
-        "handbook:gogc-and-gomemlimit#why-the-heap-is-about-twice-as-large-as-the-live-data",
-    ),
-    ("GOGC, in the Go GC guide", "https://go.dev/doc/gc-guide#GOGC"),
-)
-LIMIT = (
-    ("Why GOMEMLIMIT is a soft limit", "handbook:gogc-and-gomemlimit#why-gomemlimit-is-a-soft-limit"),
-    ("Memory limit, in the Go GC guide", "https://go.dev/doc/gc-guide#Memory_limit"),
-)
 
 View = Literal["top", "peek", "tree"]
 VIEWS = {"top": costs.top, "peek": costs.peek, "tree": costs.tree}
@@ -85,7 +59,7 @@ def go_goroutines(
     found = goroutines.read(_given(app, file, text), file or "the text")
     if before:
         found = goroutines.grown(found, goroutines.read(_content(app, before), before))
-    return cited(goroutines.told(found, limit), found.as_json(limit), *GOROUTINES)
+    return cited(goroutines.told(found, limit), found.as_json(limit), *why.GOROUTINES)
 
 
 @tool()
@@ -97,7 +71,7 @@ def go_gctrace(
     """Read a Go GC trace: how often the collector ran, how long it stopped the world, live heap, peak and goal, rate
     of allocation, the part of the CPU time it took, and what is worth a look."""
     traces = gctrace.read(_given(app, file, text).decode("utf-8", "replace"))
-    return cited(traced(traces), {"processes": [each.as_json() for each in traces]}, *TRACES)
+    return cited(traced(traces), {"processes": [each.as_json() for each in traces]}, *why.TRACES)
 
 
 @tool()
@@ -122,18 +96,18 @@ def go_gc_whatif(
     shape = whatif.as_json(program, chosen)
     if picture:
         shape["svg"] = plot.svg(program, chosen, canvas.theme(picture))
-    return cited(whatif.told(program, chosen), shape, *(LIMIT if chosen.limit is not None else GOGC))
+    return cited(whatif.told(program, chosen), shape, *(why.LIMIT if chosen.limit is not None else why.GOGC))
 
 
-def sources_of(found: costs.Costs) -> tuple[tuple[str, str], ...]:
+def sources_of(found: costs.Costs) -> why.Pages:
     """Why the measure of FOUND is worth knowing."""
     if "goroutine" in found.measure.type:
-        return GOROUTINES
-    return PROFILES if found.measure.type.startswith(("alloc_", "inuse_")) else COSTS
+        return why.GOROUTINES
+    return why.PROFILES if found.measure.type.startswith(("alloc_", "inuse_")) else why.COSTS
 
 
 def traced(traces: list[gctrace.Trace]) -> str:
-    """What there is to say of TRACES, one after the other."""
+    """What there is to say of why.TRACES, one after the other."""
     if len(traces) == 1:
         return gctrace.told(traces[0])
     return "\n\n".join(f"Process {n}:\n{gctrace.told(each)}" for n, each in enumerate(traces, 1))
