@@ -91,6 +91,11 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         "go_escape": (False, False),
         "go_bench_allocs": (False, True),
         "go_doc": (False, False),
+        "go_explain": (False, False),
+        "go_pprof": (False, False),
+        "go_goroutines": (False, False),
+        "go_gctrace": (False, False),
+        "go_gc_whatif": (False, False),
         "summarize_list": (True, False),
     }
 
