@@ -152,7 +152,7 @@ def _site(site: escape.Site) -> Iterator[str]:
         "no_escape": f"{site.expr} does not leave the call, and can be on the stack",
     }
     yield f"{where}: {meaning[site.kind]}."
-    if site.kind == "no_escape" and re.match(r"make\(\[\].*, *(?!\d+\))[^,]+\)$", site.expr):
+    if site.kind == "no_escape" and re.match(r"make\(\[\].*, *(?!\d+\))[^,]+\)$", site.expr[:200]):
         yield "    but since Go 1.25 that is said of sizes not known before, too: only small ones are then on the stack"
     if site.reason:
         yield f"    reason: {site.reason}"

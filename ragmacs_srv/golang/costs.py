@@ -234,10 +234,12 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     `|` stands between alternatives, `.*` for anything, `^` and `$` for the ends, `\` before a sign that stands for
     itself; every other sign does so anyway, so that `(*Buffer).Write` is what it looks like. Raises InvalidParams.
     """
+    if len(pattern) > 1000:
+        raise InvalidParams(f"focus has {len(pattern)} characters", hint="a part of a name, for example main.handle")
     if re.search(r"(?<!\\)\([^)]*(?<!\\)\|", pattern):
         raise InvalidParams(f"focus {pattern!r} has alternatives in parentheses", hint="write them out: main.a|main.b")
     alternatives = [each for each in re.split(r"(?<!\\)\|", pattern) if each]
-    if not alternatives or len(pattern) > 1000:
+    if not alternatives:
         raise InvalidParams(f"focus cannot be {pattern[:80]!r}", hint="a part of a name, for example main.handle")
     found = [_pieces(each) for each in alternatives]
     return lambda name: any(_matches(name, *each) for each in found)

@@ -17,7 +17,7 @@ from .profile import Frame
 
 HINT: Final = "a goroutine profile, its text (?debug=1 or 2), or what a crashing program printed"
 LEAK: Final = "goroutineleak"
-LONGEST: Final = 8 << 20  # characters of a text
+LONGEST: Final = 64 << 20  # bytes of a text
 RUNTIME: Final = ("runtime.", "internal/runtime/", "sync.runtime_", "internal/poll.runtime_", "internal/poll.(*")
 # What a goroutine waits for, by the function of the runtime that it called: profiles do not say it otherwise.
 WAITS: Final[Mapping[str, str]] = {
@@ -37,9 +37,9 @@ WAITS: Final[Mapping[str, str]] = {
 }
 _HEAD: Final = re.compile(r"goroutine (\d+)(?: [^\[\n]{0,200})? \[([^\]\n]{1,200})\][^\n]{0,2000}:$")
 _COUNT: Final = re.compile(r"(\d{1,9}) @((?: 0x[0-9a-f]+)*)$")
-_PLACE: Final = re.compile(r"#\t0x[0-9a-f]+\t+([^\t]+?)\+0x[0-9a-f]+\t+(.*):(\d{1,9})$")
-_LINE: Final = re.compile(r"\s+(.*?):(\d{1,9})(?: \+0x[0-9a-f]+)?$")
-_TOTAL: Final = re.compile(r"^(\w+) profile: total (\d+)", re.MULTILINE)
+_PLACE: Final = re.compile(r"#\t0x[0-9a-f]+\t+([^\t]+)\t+([^\t]+):(\d{1,9})$")
+_LINE: Final = re.compile(r"(.*):(\d{1,9})(?: \+0x[0-9a-f]{1,16})?$")
+_TOTAL: Final = re.compile(r"^(\w{1,40}) profile: total (\d{1,12})", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _counted(text: str) -> Iterator[Group]:
         if found := _COUNT.match(line):
             count, frames = int(found[1]), []
         elif found := _PLACE.match(line):
-            frames.append(Frame(found[1].strip(), found[2], int(found[3])))
+            frames.append(Frame(found[1].rpartition("+0x")[0], found[2], int(found[3])))
         elif not line.strip() and count:
             yield _group(frames, count)
             count, frames = 0, []
@@ -226,7 +226,7 @@ def _stack(lines: Sequence[str]) -> tuple[list[Frame], str]:
     for line, after in zip(lines, [*lines[1:], ""], strict=False):
         if not line.strip():
             break
-        place = _LINE.match(after) if not line.startswith(("\t", " ")) else None
+        place = _LINE.fullmatch(after.strip()) if not line[0].isspace() and after[:1].isspace() else None
         if place is None:
             continue
         if line.startswith("created by "):

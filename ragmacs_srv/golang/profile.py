@@ -16,7 +16,7 @@ from ..errors import InvalidParams
 RAW: Final = 128 << 20  # bytes, unpacked: a profile of a large service has a few millions
 RECORDS: Final = 1_000_000  # samples, places, functions and strings
 DEPTH: Final = 20_000  # fields of one of them: frames of a stack
-FRAMES: Final = 10_000_000  # of all stacks together
+FRAMES: Final = 4_000_000  # of all stacks together
 HINT: Final = "a file that runtime/pprof, net/http/pprof or go test -memprofile wrote"
 
 

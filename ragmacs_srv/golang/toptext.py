@@ -10,10 +10,6 @@ from .costs import MEANINGS
 from .goroutines import is_users
 
 _HEAD: Final = re.compile(r"^\s*flat\s+flat%\s+sum%\s+cum\s+cum%\s*$", re.MULTILINE)
-_ROW: Final = re.compile(
-    r"\s*(?P<flat>-?[\d.]+\w*)\s+(?P<flat_pct>-?[\d.]+)%\s+-?[\d.]+%\s+(?P<cum>-?[\d.]+\w*)\s+(?P<cum_pct>-?[\d.]+)%\s+"
-    r"(?P<func>\S.*?)(?P<inline> \((?:partial-)?inline\))?\s*"
-)
 _TYPE: Final = re.compile(r"^Type: (\w+)", re.MULTILINE)
 
 
@@ -55,15 +51,23 @@ def read(text: str) -> Top | None:
     head = _HEAD.search(text)
     if head is None:
         return None
-    found = map(_ROW.fullmatch, text[head.end() :].splitlines())
-    rows = tuple(_row(match) for match in found if match)
+    rows = tuple(row for line in text[head.end() :].splitlines() if (row := _row(line)))
     kind = _TYPE.search(text)
     return Top(kind[1] if kind else "", rows) if rows else None
 
 
-def _row(found: re.Match[str]) -> Row:
-    numbers = float(found["flat_pct"]), float(found["cum_pct"])
-    return Row(found["func"], found["flat"], numbers[0], found["cum"], numbers[1], bool(found["inline"]))
+def _row(line: str) -> Row | None:
+    """The row that LINE is: flat, flat%, sum%, cum, cum%, function."""
+    words = line.split(None, 5)
+    if len(words) < 6 or not all(words[n].endswith("%") for n in (1, 2, 4)):
+        return None
+    try:
+        flat, cum = float(words[1][:-1]), float(words[4][:-1])
+    except ValueError:
+        return None
+    function = words[5].rstrip()
+    plain = function.removesuffix(" (inline)").removesuffix(" (partial-inline)")
+    return Row(plain, words[0], flat, words[3], cum, plain != function)
 
 
 def told(top: Top) -> str:

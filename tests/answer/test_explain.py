@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,11 @@ def test_no_text_makes_it_fail_otherwise(text: str) -> None:
         assert explain(text)
     except InvalidParams as exc:
         assert exc.hint
+
+
+@pytest.mark.parametrize("piece", ["1", " ", "x: ", "gc 1 @", "(", "make([]int, ", "1% ", "Killed ", "./x.go:1:1: "])
+def test_a_line_made_to_be_slow_is_not(piece: str) -> None:
+    """In quadratic time the suite would stop it."""
+    text = "flat  flat%   sum%        cum   cum%\n" + piece * (500_000 // len(piece))
+    with contextlib.suppress(InvalidParams):
+        explain(text)

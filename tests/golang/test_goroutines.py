@@ -145,3 +145,14 @@ PIECES = st.sampled_from(
 def test_no_text_makes_it_fail_otherwise(content: bytes) -> None:
     with contextlib.suppress(InvalidParams):
         goroutines.told(goroutines.read(content))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["\t" * 300_000 + "x", "#\t0x1\t" + "\t+0x1" * 100_000, "goroutine " * 50_000, ":1 +0x" * 80_000, "[" * 300_000],
+)
+def test_a_line_made_to_be_slow_is_not(line: str) -> None:
+    """In quadratic time the suite would stop it."""
+    dump(
+        "goroutine 1 [running]:", "main.f()", line, "main.g()", line, "", "goroutine profile: total 1", "1 @ 0x1", line
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import subprocess
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -200,10 +199,9 @@ def test_no_pattern_fails_otherwise(pattern: str, name: str) -> None:
 
 
 def test_a_pattern_made_to_be_slow_is_not() -> None:
+    """As a regular expression it would not end."""
     slow = matcher(".*".join("a" * 200) + "b")
-    began = time.process_time()
     assert not slow("a" * 100_000)
-    assert time.process_time() - began < 5  # a regular expression would not end
 
 
 @pytest.mark.parametrize(
@@ -256,7 +254,7 @@ def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_few_bytes_cannot_stand_for_a_billion_frames() -> None:
     place = field(1, 1) + field(4, field(1, 1)) * 10_000
     sample = field(1, b"\x01" * 10_000) + field(2, 1)
-    with pytest.raises(InvalidParams, match="more than 10,000,000 frames"):
+    with pytest.raises(InvalidParams, match="more than 4,000,000 frames"):
         profile.read(written([place], [sample]))
 
 
