@@ -30,14 +30,15 @@ def pprof(
     by: Annotated[str, typer.Option(metavar="function|line", help="A row for each of these.")] = "function",
 ) -> None:
     """Show which functions or lines allocate, hold memory, or take CPU, from a profile of a Go program."""
-    if view not in tools.VIEWS or by not in ("function", "line"):
+    wanted = next((each for each in tools.VIEWS if each == view), None)
+    if wanted is None or by not in ("function", "line"):
         raise InvalidParams(
             f"there is no --view {view} --by {by}", hint="--view top, peek or tree; --by function or line"
         )
     earlier = profile.read(_content(base), base) if base else None
     taken = profile.read(_content(file), file)
     found = costs.costs(taken, sample, base=earlier, focus=focus, by="line" if by == "line" else "function")
-    _print(terminal, found.as_json(limit), tools.VIEWS[view](found, limit), tools.sources_of(found))
+    _print(terminal, found.as_json(limit, wanted), tools.VIEWS[wanted](found, limit), tools.sources_of(found))
 
 
 @command(go_cli, "goroutines")

@@ -12,8 +12,12 @@ from ..errors import InvalidParams
 from .profile import Frame, Measure, Profile
 
 By = Literal["function", "line"]
+View = Literal["top", "peek", "tree"]
+Stack = tuple[tuple[Frame, ...], int]  # the innermost first, and a value
+Key = tuple[object, ...]  # of a row
 SMALL: Final = 0.005  # of the total: what is less is not shown in a tree
 DEEPEST: Final = 100  # calls in a tree
+CALLS: Final = 10  # callers, and as many that are called, of a function
 MEANINGS: Final[Mapping[str, str]] = {
     "alloc_space": "bytes allocated since the program began, freed or not: what keeps the collector busy",
     "alloc_objects": "objects allocated since the program began, freed or not: what keeps the collector busy",
@@ -60,6 +64,10 @@ class Branch:
     flat: int
     branches: tuple[Branch, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        inner = [each.as_json() for each in self.branches]
+        return {"func": self.function, "value": self.value, "flat": self.flat, "calls": inner}
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -69,15 +77,14 @@ class Costs:
     measures: tuple[str, ...]
     total: int
     rows: tuple[Row, ...]
-    calls: tuple[Call, ...]
-    tree: tuple[Branch, ...]
     every: Measure
     period: int
     time: int
     duration: int
     focus: str = ""
     compared: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    stacks: tuple[Stack, ...] = field(default=(), repr=False)
 
     @property
     def shown(self) -> int:
@@ -87,9 +94,15 @@ class Costs:
     def percent(self, value: int) -> float:
         return 100 * value / self.total if self.total else 0.0
 
-    def as_json(self, limit: int) -> dict[str, Any]:
-        """The first LIMIT rows; values in `unit`, times in nanoseconds, `time` since 1970."""
+    def as_json(self, limit: int, view: View = "top") -> dict[str, Any]:
+        """The first LIMIT rows, and what VIEW shows; values in `unit`, times in nanoseconds, `time` since 1970."""
+        more: dict[str, Any] = {}
+        if view == "peek":
+            more["calls"] = [{"from": c.caller, "to": c.callee, "value": c.value} for c in _calls(self.stacks)[:1000]]
+        if view == "tree":
+            more["tree"] = [each.as_json() for each in branches(self)]
         return {
+            **more,
             "type": self.measure.type,
             "unit": self.measure.unit,
             "types": list(self.measures),
@@ -139,14 +152,12 @@ def costs(
     if focus:
         wanted = matcher(focus)
         stacks = [each for each in stacks if any(wanted(frame.function) or wanted(frame.file) for frame in each[0])]
-    rows, calls = _counted(stacks, by)
+    stacks = [(frames, value) for frames, value in stacks if frames and value]
     return Costs(
         measure=kind,
         measures=tuple(each.type for each in profile.measures),
         total=total,
-        rows=rows,
-        calls=calls,
-        tree=_tree([(frames[::-1], value) for frames, value in stacks if value and frames], int(total * SMALL)),
+        rows=tuple(_rows(stacks, by)),
         every=profile.every,
         period=profile.period,
         time=profile.time,
@@ -154,10 +165,8 @@ def costs(
         focus=focus,
         compared=base is not None,
         notes=tuple(_notes(profile, kind, bool(stacks), focus)),
+        stacks=tuple(stacks),
     )
-
-
-Stack = tuple[tuple[Frame, ...], int]
 
 
 def _stacks(profile: Profile, index: int, sign: int) -> Iterator[Stack]:
@@ -166,34 +175,43 @@ def _stacks(profile: Profile, index: int, sign: int) -> Iterator[Stack]:
         yield tuple(profile.stack(sample)), sign * sample.values[index]
 
 
-def _counted(stacks: Sequence[Stack], by: By) -> tuple[tuple[Row, ...], tuple[Call, ...]]:
-    """The rows and the calls; in a recursion a stack counts once for each function, and once for each call."""
-    flat: Counter[tuple[str, ...]] = Counter()
-    cum: Counter[tuple[str, ...]] = Counter()
-    calls: Counter[tuple[str, str]] = Counter()
-    lines: dict[tuple[str, ...], Counter[tuple[bool, str, int]]] = defaultdict(Counter)
+def _rows(stacks: Sequence[Stack], by: By) -> list[Row]:
+    """The rows, the most expensive first; in a recursion a stack counts once for each function."""
+    flat: Counter[Key] = Counter()
+    cum: Counter[Key] = Counter()
+    weight: dict[int, list[int]] = defaultdict(lambda: [0, 0])  # of each frame: by itself, and with what it calls
+    known: dict[int, tuple[Key, Frame]] = {}  # by identity: a profile has few frames, and millions of calls of them
     for frames, value in stacks:
-        if not value or not frames:
-            continue
-        keys = [(f.function,) if by == "function" else (f.function, f.file, str(f.line)) for f in frames]
-        flat[keys[0]] += value
-        for key in set(keys):
+        for frame in frames:
+            number = id(frame)
+            if number not in known:
+                known[number] = ((frame.function,) if by == "function" else (frame.function, frame)), frame
+            weight[number][1] += abs(value)
+        weight[id(frames[0])][0] += abs(value)
+        flat[known[id(frames[0])][0]] += value
+        for key in {known[id(frame)][0] for frame in frames}:
             cum[key] += value
-        for n, (key, frame) in enumerate(zip(keys, frames, strict=True)):
-            lines[key][n == 0, frame.file, frame.line] += abs(value)
+    heaviest: dict[Key, tuple[list[int], str, int]] = {}
+    for number, (key, frame) in known.items():
+        heaviest[key] = max(heaviest.get(key, ([-1, -1], "", 0)), (weight[number], frame.file, frame.line))
+    rows = [Row(str(key[0]), *heaviest[key][1:], flat[key], value) for key, value in cum.items() if value or flat[key]]
+    return sorted(rows, key=lambda row: (-abs(row.flat), -abs(row.cum), row.function, row.line))
+
+
+def _calls(stacks: Sequence[Stack]) -> list[Call]:
+    """Who calls whom, the most expensive first; a stack counts once for each pair."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for frames, value in stacks:
         names = [frame.function for frame in frames]
         for pair in {pair for pair in zip(names[1:], names, strict=False) if pair[0] != pair[1]}:
             calls[pair] += value
-    rows = [Row(key[0], *_heaviest(lines[key]), flat[key], value) for key, value in cum.items() if value or flat[key]]
-    rows.sort(key=lambda row: (-abs(row.flat), -abs(row.cum), row.function, row.line))
     ranked = sorted(calls.items(), key=lambda each: (-abs(each[1]), each[0]))
-    return tuple(rows), tuple(Call(*pair, value) for pair, value in ranked)
+    return [Call(*pair, value) for pair, value in ranked]
 
 
-def _heaviest(lines: Counter[tuple[bool, str, int]]) -> tuple[str, int]:
-    """The file and line that cost most by themselves; where none does, with what they call."""
-    (_, file, line), _ = max(lines.items(), key=lambda each: (each[0][0], each[1], each[0]))
-    return file, line
+def branches(found: Costs) -> tuple[Branch, ...]:
+    """The calls of FOUND from the roots on, but for those that cost next to nothing."""
+    return _tree([(frames[::-1], value) for frames, value in found.stacks], int(found.total * SMALL))
 
 
 def _tree(stacks: Sequence[Stack], least: int, depth: int = 0) -> tuple[Branch, ...]:
@@ -293,29 +311,28 @@ def peek(found: Costs, limit: int = 8) -> str:
     lines: list[str] = []
     ranked = sorted((row for row in found.rows if wanted(row.function)), key=lambda row: -abs(row.cum))
     unit = found.measure.unit
+    calls = _calls(found.stacks)
     for row in ranked[:limit]:
-        lines += [f"{amount(each.value, unit):>12}    from {each.caller}" for each in _of(found, callee=row.function)]
+        callers = [each for each in calls if each.callee == row.function][:CALLS]
+        called = [each for each in calls if each.caller == row.function][:CALLS]
+        lines += [f"{amount(each.value, unit):>12}    from {each.caller}" for each in callers]
         own = f"{amount(row.flat, unit)} of it itself"
         lines.append(f"{amount(row.cum, unit):>12}  {row.function} ({own}, {_percent(found, row.cum)} of all)")
-        lines += [f"{amount(each.value, unit):>12}    calls {each.callee}" for each in _of(found, caller=row.function)]
+        lines += [f"{amount(each.value, unit):>12}    calls {each.callee}" for each in called]
         lines.append("")
     return _framed(found, lines[:-1])
-
-
-def _of(found: Costs, caller: str = "", callee: str = "") -> list[Call]:
-    return [each for each in found.calls if caller == each.caller or callee == each.callee][:10]
 
 
 def tree(found: Costs, limit: int = 60) -> str:
     """The calls from the roots on, what costs nothing worth a line left out."""
     lines: list[str] = []
 
-    def draw(branches: Sequence[Branch], depth: int) -> None:
-        for each in branches:
+    def draw(level: Sequence[Branch], depth: int) -> None:
+        for each in level:
             lines.append(f"{amount(each.value, found.measure.unit):>12} {'  ' * min(depth, 30)}{each.function}")
             draw(each.branches, depth + 1)
 
-    draw(found.tree, 0)
+    draw(branches(found), 0)
     more = [f"… {len(lines) - limit} more"] if len(lines) > limit else []
     return _framed(found, lines[:limit] + more)
 

@@ -6,7 +6,8 @@ name is never opened.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal, Protocol
 
 from .. import roots
 from ..errors import InvalidParams
@@ -16,8 +17,11 @@ from ..golang.workshop import Workshop
 from ..registry import Between, Result, tool
 from .golang import cited
 
-View = Literal["top", "peek", "tree"]
-VIEWS = {"top": costs.top, "peek": costs.peek, "tree": costs.tree}
+VIEWS: Final[Mapping[costs.View, Callable[[costs.Costs, int], str]]] = {
+    "top": costs.top,
+    "peek": costs.peek,
+    "tree": costs.tree,
+}
 Picture = Annotated[Literal["", "auto", "light", "dark"], "Add an SVG picture to the structured reply."]
 
 
@@ -36,14 +40,14 @@ def go_pprof(
     limit: Annotated[int, "How many rows.", Between(1, 100)] = 20,
     focus: Annotated[str, "Only stacks with a function or file of this name; a|b for either, .* for anything."] = "",
     base: Annotated[str, "An earlier profile to subtract, absolute: shows what grew."] = "",
-    view: Annotated[View, "Rows; peek: callers and callees of what `focus` names; tree: the calls."] = "top",
+    view: Annotated[costs.View, "Rows; peek: callers and callees of what `focus` names; tree: the calls."] = "top",
     by: Annotated[costs.By, "A row for each function, or for each line."] = "function",
 ) -> Result:
     """Read a Go profile: which functions or lines allocate most (alloc_objects, alloc_space), hold memory (inuse_space)
     or take CPU, flat and with what they call, in percent. Use it to find the line to change, and with `base` to find a
     leak."""
     found = costs.costs(_profile(app, profile), sample, base=_profile(app, base) if base else None, focus=focus, by=by)
-    return cited(VIEWS[view](found, limit), found.as_json(limit), *sources_of(found))
+    return cited(VIEWS[view](found, limit), found.as_json(limit, view), *sources_of(found))
 
 
 @tool()

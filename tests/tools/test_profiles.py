@@ -120,6 +120,10 @@ def test_commands_read_files_and_stdin(run: Cli, monkeypatch: pytest.MonkeyPatch
     assert [row["func"] for row in rows["rows"]] == ["internal/bytealg.MakeNoZero", "main.keep"]
     assert rows["see"][0]["link"].startswith("handbook:")
     assert run("go", "pprof", HEAP, "--by", "line").code == 0
+    tree = run("go", "pprof", HEAP, "--view", "tree", "--json").json["tree"]
+    assert [tree[0]["func"], tree[0]["calls"][0]["func"]] == ["runtime.main", "main.main"]
+    calls = run("go", "pprof", HEAP, "--view", "peek", "--json").json["calls"]
+    assert {"from": "main.main", "to": "main.keep"}.items() <= calls[1].items()
     assert "main.leaky.func1" in run("go", "goroutines", "-", stdin=text("leak.txt")).out
     assert run("go", "gctrace", "-", "--json", stdin=text("trace.txt")).json["processes"][0]["cycles"] == 13
     assert "GOGC=off" in run("go", "whatif", "--trace", "-", "--gogc", "off", stdin=text("trace.txt")).out
