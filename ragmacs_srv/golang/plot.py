@@ -68,7 +68,13 @@ def _work(root: Element, chosen: Outcome, outcomes: Sequence[Outcome]) -> None:
     values = [(each.cpu if shares else each.relative) or 0.0 for each in outcomes]
     panel = _Panel(TOP + HIGH + BETWEEN, LOW, max(values) * 1.08 or 1.0)
     label = _share if shares else _times
-    _axes(root, panel, "GC CPU" if shares else "GC work, that of GOGC=100 is 1", label, 1 if not shares else 0.01)
+    _axes(
+        root,
+        panel,
+        "GC CPU" if shares else "GC work, that of GOGC=100 without a limit is 1",
+        label,
+        1 if not shares else 0.01,
+    )
     _curve(root, panel, outcomes, values, ORANGE, "2 3", "GC CPU" if shares else "GC work")
     for gogc in TICKS:
         write(root, _x(gogc), panel.top + panel.height + 20, str(gogc), "faint middle")

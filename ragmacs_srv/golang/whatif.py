@@ -289,6 +289,8 @@ def notes(program: Program, chosen: Outcome) -> Iterator[str]:
     """What should be known of these numbers."""
     if chosen.cpu is None:
         yield "GC CPU is relative to GOGC=100; for shares, give a GC trace, or an allocation rate and a cost"
+    elif chosen.cpu >= 0.99 * CAP and not chosen.spiral:
+        yield "the collector is at its most, half of the CPU time: it cannot keep up, and memory grows beyond this"
     if chosen.bound == "floor":
         yield "the goal is never below 4 MiB × GOGC / 100"
     if chosen.limit is not None:

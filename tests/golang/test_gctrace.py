@@ -138,6 +138,14 @@ def test_a_limit_below_what_is_live_is_a_death_spiral_at_half_the_cpu() -> None:
     assert "DEATH SPIRAL" in whatif.told(Program(64 * MIB), what_if(Program(64 * MIB), 100, 60 * MIB))
 
 
+def test_a_collector_that_cannot_keep_up_is_told() -> None:
+    program = Program(8 * MIB, rate=500.0 * MIB, cost=2.0)
+    tight, wide = what_if(program, 100, 9 * MIB), what_if(program, 800)
+    assert (tight.spiral, tight.cpu) == (False, pytest.approx(0.5))
+    assert any("cannot keep up" in note for note in whatif.notes(program, tight))
+    assert not any("cannot keep up" in note for note in whatif.notes(program, wide))
+
+
 def test_without_gogc_and_limit_there_is_no_end() -> None:
     found = what_if(Program(64 * MIB, rate=1.0), None)
     assert (found.goal, found.cycles, found.bound) == (None, 0, "nothing")
