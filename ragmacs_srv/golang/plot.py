@@ -16,6 +16,7 @@ from .costs import amount
 from .whatif import Outcome, Program, curve, what_if
 
 LEAST, MOST = 25, 800  # GOGC at the ends
+LEAST_WORK: Final = 1e-6  # at the top of a diagram: less is as good as nothing
 TICKS: Final = (25, 50, 100, 200, 400, 800)
 POINTS: Final = 120  # of a curve
 LEFT, WIDTH, RIGHT = 92.0, 470.0, 150.0  # pixels
@@ -66,7 +67,7 @@ def _memory(root: Element, program: Program, chosen: Outcome, outcomes: Sequence
 def _work(root: Element, chosen: Outcome, outcomes: Sequence[Outcome]) -> None:
     shares = all(each.cpu is not None for each in outcomes)
     values = [(each.cpu if shares else each.relative) or 0.0 for each in outcomes]
-    panel = _Panel(TOP + HIGH + BETWEEN, LOW, max(values) * 1.08 or 1.0)
+    panel = _Panel(TOP + HIGH + BETWEEN, LOW, max(*values, LEAST_WORK) * 1.08)
     label = _share if shares else _times
     _axes(
         root,

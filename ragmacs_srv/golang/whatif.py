@@ -20,6 +20,7 @@ from .gctrace import MIB, Trace
 
 FLOOR: Final = 4 * MIB  # bytes, × GOGC / 100: the runtime's least goal
 CAP: Final = 0.5  # of the CPU time: more the collector never takes, whatever the memory limit says
+LEAST_COST: Final = 1e-6  # nanoseconds: less is no measurement
 STEPS: Final = (25, 50, 100, 200, 400, 800)
 LARGEST: Final = 1 << 62  # bytes
 UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -134,18 +135,18 @@ def measured(trace: Trace) -> Program:
 
 def _work(program: Program, new: int | None, spiral: bool) -> tuple[float | None, float | None]:
     """(cycles a second, part of the CPU time that they take), None for what is not known."""
-    if program.rate is None:
-        return None, CAP if spiral else None
-    each = program.marked * program.cost / 1e9 if program.cost is not None else None  # seconds of CPU
     if new is None:
         return 0.0, 0.0
+    each = None  # seconds of CPU of a cycle
+    if program.cost is not None:
+        each = max(program.marked, 1) * max(program.cost, LEAST_COST) / 1e9
     most = CAP * program.procs / each if each else None
-    cycles = program.rate / new if new > 0 else most
-    if cycles is None:
-        return None, CAP
-    if most is not None:
-        cycles = min(cycles, most)
-    return cycles, None if each is None else cycles * each / program.procs
+    wanted = program.rate / new if program.rate is not None and new > 0 else None
+    if spiral or (most and wanted and wanted > most):
+        return most, CAP
+    if wanted is None or each is None:
+        return wanted, None
+    return wanted, wanted * each / program.procs
 
 
 def _relative(program: Program, new: int | None) -> float | None:

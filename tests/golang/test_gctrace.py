@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ragmacs_srv.errors import InvalidParams
@@ -232,6 +232,7 @@ SIZES = st.integers(0, 1 << 45)
     gogc=st.none() | st.integers(1, 100_000),
     limit=st.none() | st.integers(1, 1 << 50),
 )
+@example(program=Program(1, rate=2.2e-309, cost=1.0), gogc=100, limit=None)
 def test_any_program_can_be_drawn_and_told(theme: Theme, program: Program, gogc: int | None, limit: int | None) -> None:
     chosen = what_if(program, gogc, limit)
     root = ElementTree.fromstring(plot.svg(program, chosen, theme))
