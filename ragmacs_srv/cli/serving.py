@@ -77,6 +77,7 @@ def _detached(terminal: Terminal, place: Place, http: bool, port: int | None) ->
 def _listen(terminal: Terminal, place: Place, http: bool, port: int | None, ready: int) -> None:
     """Be the shared server, until it is stopped."""
     from ..serve import daemon, server
+    from ..serve.apart import Apart
     from ..serve.place import holder, listening
 
     if http and (pid := holder(place.path)):
@@ -85,7 +86,8 @@ def _listen(terminal: Terminal, place: Place, http: bool, port: int | None, read
             message, hint="ragmacs serve --detach --http has it listen on HTTP, too; ragmacs serve --stop ends it"
         )
     with terminal.app() as app, listening(place.path) as listener:
-        here = server.Server(app, server.Options.of(app.settings.serve, terminal.environ), path=place.path)
+        options, apart = server.Options.of(app.settings.serve, terminal.environ), Apart(terminal.environ)
+        here = server.Server(app, options, path=place.path, apart=apart)
         with terminal.cancel.on_cancel(here.stop), contextlib.closing(here.web):
             if http:
                 opened = here.web.open(port)

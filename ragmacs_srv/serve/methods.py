@@ -16,6 +16,7 @@ from ..ingest import files, lists
 from ..model import Answer, Page
 from ..registry import Between
 from ..roots import folders, local
+from .apart import Apart
 from .lanes import Lane
 from .rpc import Call, Method, method
 
@@ -46,7 +47,7 @@ def lanes(room: int) -> dict[str, Lane]:
 class Methods:
     """Everything that a client can ask for; STATE describes the server, STOP ends it, HTTP has it listen at a port.
 
-    CONFIGURATION tells clients whether they have the same settings.
+    CONFIGURATION tells clients whether they have the same settings. What indexes is done APART, or else here.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Methods:
         stop: Callable[[], None],
         http: Callable[[int | None], Shape],
         configuration: Mapping[str, str],
+        apart: Apart | None = None,
     ) -> None:
         self._app = app
+        self._apart = apart
         self._http = http
         self._configuration = configuration
         self._state = state
@@ -78,8 +81,8 @@ class Methods:
             "tools/list": method(self.tools_list),
             "tools/call": Method(self.tools_call, _tool_call, WAIT),
             "tools/consent": Method(self.tools_consent, _tool_call, LOOK_UP),
-            "index/crawl": method(self.crawl, INDEX),
-            "index/update": method(self.update, INDEX),
+            "index/crawl": self._indexing("index/crawl", method(self.crawl, INDEX)),
+            "index/update": self._indexing("index/update", method(self.update, INDEX)),
             "index/status": method(self.index_status),
             "server/http": method(self.server_http, WAIT),
             "server/status": method(self.server_status),
@@ -88,6 +91,21 @@ class Methods:
             "exit": method(self.exit),
             **({"debug/sleep": method(self.sleep, WAIT)} if debug else {}),
         }
+
+    def _indexing(self, name: str, known: Method) -> Method:
+        """KNOWN by NAME, done apart if that is possible; its arguments are checked here all the same."""
+        apart = self._apart
+        if apart is None:
+            return known
+
+        def run(call: Call, **params: Any) -> Shape:
+            return apart.call(name, params, sink=call.progress, cancel=call.cancel)
+
+        def checked(params: Mapping[str, Any]) -> Shape:
+            known.convert(params)
+            return dict(params)
+
+        return Method(run, checked, known.lane)
 
     # The connection
 

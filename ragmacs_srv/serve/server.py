@@ -18,6 +18,7 @@ from .. import __version__, meeting
 from ..app import App
 from ..errors import Busy
 from ..settings import ServeSettings
+from .apart import Apart
 from .framing import frame
 from .methods import Methods, lanes
 from .rpc import Service, failure
@@ -53,7 +54,8 @@ class Server:
     `stop` may be called from any thread and from a signal handler: it writes a byte and takes no lock.
     """
 
-    def __init__(self, app: App, options: Options, *, path: Path | None = None) -> None:
+    def __init__(self, app: App, options: Options, *, path: Path | None = None, apart: Apart | None = None) -> None:
+        """PATH is where it will listen; what indexes is done APART, or else in this process."""
         self._options = options
         self._path = path
         self._started = time.monotonic()
@@ -64,7 +66,12 @@ class Server:
         self.lanes = lanes(options.room)
         self.web = Web(app)
         methods = Methods(
-            app, state=self.state, stop=self.stop, http=self.web.open, configuration=options.configuration
+            app,
+            state=self.state,
+            stop=self.stop,
+            http=self.web.open,
+            configuration=options.configuration,
+            apart=apart,
         )
         self.service = Service(methods.table(debug=options.debug), self.lanes)
 
