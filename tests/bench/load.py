@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -108,10 +109,12 @@ def sentences() -> list[str]:
 
 
 def questions() -> list[str]:
-    """What the headings of the handbook are about."""
+    """What each heading of the handbook and a word of another have to do with each other: hardly one is asked twice."""
     pages = sorted((ROOT / "index" / "handbook").glob("*.md"))
     lines = [line for page in pages for line in page.read_text("utf-8").splitlines()]
-    return [f"What about {line.lstrip('# ').lower()}?" for line in lines if line.startswith("## ")]
+    about = [line.lstrip("# ").lower() for line in lines if line.startswith("## ")]
+    words = sorted({word for line in about for word in line.split() if len(word) > 4 and word.isalpha()})
+    return [f"{line} and {word}?" for line, word in itertools.product(about, words)]
 
 
 @contextmanager
