@@ -37,7 +37,7 @@ def lanes(room: int) -> dict[str, Lane]:
     ROOM is how many searches, and how many answers, may wait.
     """
     return {
-        LOOK_UP: Lane(LOOK_UP, workers=2, room=room),
+        LOOK_UP: Lane(LOOK_UP, workers=8, room=room),  # so many questions are encoded in one pass
         WAIT: Lane(WAIT, workers=8, room=room),
         INDEX: Lane(INDEX, workers=1, room=4, retry_after=30.0),
         LISTS: Lane(LISTS, workers=2, room=4, retry_after=30.0),
