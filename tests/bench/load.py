@@ -1,7 +1,7 @@
 """A hundred clients of one server at the same time become a table: what was lost, who waited, what it cost.
 
-The server is a process of its own that was started by `ragmacs serve --socket`. It searches the handbook and pages
-made of its sentences. Each client has a connection and one request at a time: of ten, eight search, one asks and one
+The server is a process of its own that was started by `ragmacs serve --socket`. It searches pages made of the
+handbook's sentences. Each client has a connection and one request at a time: of ten, eight search, one asks and one
 summarizes, by an LLM on loopback that is silent for 300 ms before its first token. One client in twenty vanishes in
 the middle of a request. Meanwhile the server crawls and embeds pages that it does not know, and then
 `ragmacs reindex` publishes all of it once more. That is one run; the second one finds a warm server.
@@ -40,6 +40,8 @@ from tests.servers import Answer, Site, Visit, serve  # noqa: E402
 MIX = ("search",) * 8 + ("ask", "summarize")
 SILENCE, TOKENS = 0.3, 50  # of the LLM: seconds before the first of so many
 PATIENCE = 60.0  # seconds; a reply that takes longer is lost
+INDEXING = 240.0  # the same, for a crawl
+SEARCHES, PAUSE = 60, 0.05  # of one client, and the seconds that it needs for the next question
 BUSY = -32000
 SECTIONS = 6  # of a made-up page
 Json = dict[str, Any]
@@ -219,7 +221,7 @@ class Line:
     async def ask(self, method: str, params: Json) -> Json:
         """The reply to a request; raises OSError, EOFError or TimeoutError when there is none."""
         key = self.send(method, params)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(INDEXING if method.startswith("index/") else PATIENCE):
             while (message := await self._next()).get("id") != key:
                 self.strays += "id" in message
         return message
@@ -330,10 +332,10 @@ class Load:
         return before, after
 
     async def _quiet(self) -> None:
-        """Wait until nothing is under way; a search then opens what is newest."""
+        """Wait until nothing is under way, after a search that opens what is newest."""
         deadline = time.monotonic() + PATIENCE
         async with connected(self._server.path) as line:
-            assert "result" in await line.ask("search", {"query": self._questions[0]})
+            self.run.asked.append(await self._request(line, "search", {"query": self._questions[0]}))
             while time.monotonic() < deadline:
                 state = (await line.ask("server/status", {}))["result"]["server"]
                 if state["clients"] == 1 and not any(lane["running"] for lane in state["queue"].values()):
@@ -344,16 +346,44 @@ class Load:
 # All of it
 
 
-def measure(home: Path, plan: Plan, runs: int) -> list[Run]:
-    """RUNS runs after a warm-up of a tenth of one."""
+@contextmanager
+def warmed(home: Path, plan: Plan) -> Iterator[tuple[Server, Site]]:
+    """A server that has indexed what PLAN says, after a tenth of a run."""
     replies = [llm_server.Reply(Slow())] * (40 * plan.clients * plan.requests)
     with made_up_pages() as site, llm_server.scripted(*replies) as llm, started(home, llm.url) as server:
         seeds = [f"{site.origin}/before/{n}" for n in range(plan.pages)]
-        targets = ["handbook", *seeds, "--name", "before", "--depth", "0", "--allow", site.origin]
+        targets = [*seeds, "--name", "before", "--depth", "0", "--allow", site.origin]
         subprocess.run(server.command("crawl", *targets), env=server.environ, check=True, capture_output=True)
         warm = Plan(max(1, plan.clients // 5), max(1, plan.requests // 2), 0.0, plan.pages, 0)
         asyncio.run(Load(server, site, warm, 0).all())
-        return [asyncio.run(Load(server, site, plan, n + 1).all()) for n in range(runs)]
+        yield server, site
+
+
+def measure(server: Server, site: Site, plan: Plan, runs: int) -> list[Run]:
+    """RUNS runs, one after the other."""
+    return [asyncio.run(Load(server, site, plan, n + 1).all()) for n in range(runs)]
+
+
+async def beside(server: Server, site: Site, pages: int) -> tuple[list[float], list[float]]:
+    """Seconds that searches take one after the other: alone, and while the server crawls so many PAGES."""
+    asked = random.Random(0).sample(questions(), 2 * SEARCHES)
+    async with connected(server.path) as line, connected(server.path) as indexing:
+
+        async def search() -> float:
+            await asyncio.sleep(PAUSE)
+            began = time.monotonic()
+            assert "result" in await line.ask("search", {"query": asked.pop()})
+            return time.monotonic() - began
+
+        alone = [await search() for _ in range(SEARCHES)]
+        seeds = [f"{site.origin}/beside/{n}" for n in range(pages)]
+        params = {"targets": seeds, "name": "beside", "depth": 0, "allow": [site.origin]}
+        crawl = asyncio.create_task(indexing.ask("index/crawl", params))
+        meanwhile = [await search()]
+        while not crawl.done() and asked:
+            meanwhile.append(await search())
+        assert "result" in await crawl
+    return alone, meanwhile
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -380,7 +410,7 @@ def table(runs: Sequence[Run]) -> str:
 def _spread(times: Sequence[float]) -> str:
     if len(times) < 2:
         return "-"
-    return f"{statistics.median(times):.2f}, {statistics.quantiles(times, n=100)[98]:.2f}"
+    return f"{statistics.median(times):.3f}, {statistics.quantiles(times, n=100)[98]:.3f}"
 
 
 def _grown(run: Run, what: str) -> float:
@@ -403,7 +433,11 @@ def main() -> None:
     given = vars(parser.parse_args())
     runs = given.pop("runs")
     with tempfile.TemporaryDirectory() as home:
-        print(table(measure(Path(home), Plan(**given), runs)))
+        plan = Plan(**given)
+        with warmed(Path(home), plan) as (server, site):
+            print(table(measure(server, site, plan, runs)))
+            alone, meanwhile = asyncio.run(beside(server, site, plan.more))
+            print(f"one client: search p50, p99 alone {_spread(alone)}, while the server crawls {_spread(meanwhile)}")
 
 
 if __name__ == "__main__":
