@@ -146,6 +146,14 @@ class Generation:
             db.close()
         os.close(self._lock)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether its folder still holds it, and not another of its number, as in a store that was made anew."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), (self.folder / MANIFEST).stat())
+        except OSError:
+            return False
+
     def lexical(
         self, query: Sequence[str], k: int, collections: Sequence[str] = (), *, among: Collection[int] | None = None
     ) -> list[tuple[int, float]]:

@@ -14,8 +14,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._opened: dict[Path, Generation] = {}
-        self._readers: dict[Path, int] = {}
+        self._readers: dict[Generation, int] = {}  # how many, of those that are open, in the order of their opening
 
     def open(self, folder: Path) -> Generation | None:
         """The newest generation under FOLDER, or None; give it back with `release`.
@@ -23,29 +22,34 @@ class Shared:
         Raises IndexCorrupt, IndexMismatch as opening it does.
         """
         with self._lock:
-            found = self._opened.get(generation.newest(folder) or folder) or generation.current(folder)
+            path = generation.newest(folder)
+            there = (each for each in self._readers if each.folder == path and each.in_place)
+            found = next(there, None) or generation.current(folder)
             if found is None:
                 return None
-            self._opened[found.folder] = found
-            self._readers[found.folder] = self._readers.get(found.folder, 0) + 1
-            for older in [each for each in self._opened if each.parent == folder and each != found.folder]:
-                self._drop(older)
+            self._readers[found] = self._readers.get(found, 0) + 1
+            for older in self._of(folder):
+                if older is not found:
+                    self._drop(older)
             return found
 
     def release(self, opened: Generation) -> None:
-        """OPENED is not read any more; while no newer one is known it stays open for the next reader."""
+        """OPENED is not read any more; while none was opened after it, it stays open for the next reader."""
         with self._lock:
-            self._readers[opened.folder] -= 1
-            if any(each.parent == opened.folder.parent and each.name > opened.folder.name for each in self._opened):
-                self._drop(opened.folder)
+            self._readers[opened] -= 1
+            if self._of(opened.folder.parent)[-1] is not opened:
+                self._drop(opened)
 
     def close(self) -> None:
         """Close every generation that nobody reads."""
         with self._lock:
-            for folder in list(self._opened):
-                self._drop(folder)
+            for each in list(self._readers):
+                self._drop(each)
 
-    def _drop(self, folder: Path) -> None:
-        if not self._readers[folder]:
-            self._opened.pop(folder).close()
-            del self._readers[folder]
+    def _of(self, folder: Path) -> list[Generation]:
+        return [each for each in self._readers if each.folder.parent == folder]
+
+    def _drop(self, opened: Generation) -> None:
+        if not self._readers[opened]:
+            del self._readers[opened]
+            opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_an_old_one_is_readable_until_its_last_reader_goes(tmp_path: Path) -> No
     with pytest.raises(sqlite3.ProgrammingError):
         old._idle[0].execute("SELECT 1")
     assert new.lexical(["heap"], 3)
+    shared.release(new)
+    shared.close()
+
+
+def test_one_that_was_put_in_the_place_of_another_is_read_although_it_has_its_number(tmp_path: Path) -> None:
+    """As when a store is deleted and made anew: numbers begin again, and answers came from what was gone."""
+    build(tmp_path / "store")
+    shared = Shared()
+    old = shared.open(tmp_path / "store")
+    assert old is not None
+    shutil.rmtree(tmp_path / "store")
+    assert shared.open(tmp_path / "store") is None
+    grow(tmp_path / "store", "late")
+    new = shared.open(tmp_path / "store")
+    assert new is not None and new.folder == old.folder
+    assert new.manifest.revision != old.manifest.revision
+    assert old.lexical(["heap"], 3)
+    shared.release(old)
+    with pytest.raises(sqlite3.ProgrammingError):
+        old._idle[0].execute("SELECT 1")
+    shared.release(new)
+    assert shared.open(tmp_path / "store") is new
     shared.release(new)
     shared.close()
 
