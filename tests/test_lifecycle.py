@@ -114,6 +114,15 @@ def test_a_changed_configuration_starts_the_server_anew(start: Start, place: Pla
     assert (code, str(home / "config.toml") in err) == (78, True)
 
 
+def test_a_server_whose_socket_was_removed_is_replaced(start: Start, place: Place) -> None:
+    """As a cleaner of /tmp does, while the lock beside it is held."""
+    assert said(start("serve", "--detach"))[0] == 0
+    lost = holder(place.path)
+    place.path.unlink()
+    assert said(start("search", "heap", "-v"))[2].endswith(f"the server at {place.path} answered\n")
+    assert holder(place.path) not in {0, lost}
+
+
 def test_who_starts_a_server_has_one_with_the_configuration_of_now(start: Start, place: Place, home: Path) -> None:
     """As Emacs does, whose connection would go on with the old one for ever."""
     found = json.loads(said(start("serve", "--detach", "--http", "0", "--json"))[1])

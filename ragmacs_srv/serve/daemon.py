@@ -25,6 +25,7 @@ from .stdio import guarded
 
 START_S = 60.0  # a cold start on a slow disk
 STOP_S = 6.0
+BIND_S = 2.0
 ANSWER_S = 10.0
 LOG_BYTES = 2**20  # a longer log begins anew with the next server
 PACKAGE = str(__package__).partition(".")[0]
@@ -54,6 +55,8 @@ def reach(where: Place) -> dict[str, Any]:
         if found:
             ended.append(found)
             stop(where)
+        elif holder(where.path) and not _appears(where.path):
+            stop(where)  # a cleaner of /tmp has taken its socket: nobody can ask it anything
         elif holder(where.path) or (turn := claimed(turn_of(where.path))) is None:
             time.sleep(0.05)  # another starts it
         else:
@@ -101,9 +104,10 @@ def stop(where: Place) -> bool:
     pid = holder(where.path)
     if not pid:
         return False
+    told = False
     with suppress(OSError, Broken, ValueError), _connected(where.path) as sock:
-        _asked(sock, "server/stop")
-    if not _gone(where.path) and holder(where.path) == pid:
+        told = bool(_asked(sock, "server/stop"))
+    if not (told and _gone(where.path)) and holder(where.path) == pid:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         if not _gone(where.path):
@@ -200,6 +204,14 @@ def _asked(sock: socket.socket, method: str, params: Mapping[str, Any] | None = 
                 raise _Refused(reply["error"])
             return dict(reply["result"])
     raise ConnectionError("the server hung up")
+
+
+def _appears(path: Path) -> bool:
+    """Wait for the socket at PATH, which a server makes as soon as it has its lock; whether it is there."""
+    deadline = time.monotonic() + BIND_S
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return path.exists()
 
 
 def _gone(path: Path) -> bool:
