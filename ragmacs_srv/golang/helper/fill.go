@@ -765,7 +765,7 @@ func (f *filler) putInterface(place string, kind types.Type) []string {
 	if len(cases) == 0 {
 		return nil
 	}
-	if len(cases) == 1 && len(cases[0]) == 1 {
+	if len(cases) == 1 {
 		return cases[0]
 	}
 	lines := []string{fmt.Sprintf("switch n := r.Intn(%d); {", len(cases))}
