@@ -64,7 +64,8 @@ class Filled:
         """The code for a place in a file, with what that has to import."""
         where = f"package {self.package.rpartition('/')[2]}" if self.package else "a package of its own"
         imports = ", ".join(self.imports)
-        return f"// Built and vetted in {where} with {self.checked.go_version}; imports {imports}.\n\n{self.code}"
+        how = "Built and vetted" if self.checked.vetted else "Built"
+        return f"// {how} in {where} with {self.checked.go_version}; imports {imports}.\n\n{self.code}"
 
 
 def fill(
@@ -107,7 +108,7 @@ def fill(
         form=form,  # type: ignore[arg-type]
         seed=seed,
         checked=checked,
-        warnings=tuple(answer["warnings"] or ()),
+        warnings=(*(answer["warnings"] or ()), *checked.warnings),
         ms=round((time.monotonic() - began) * 1000),
     )
 

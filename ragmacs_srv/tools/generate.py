@@ -93,7 +93,7 @@ def _at(type_name: str, file: str, line: int) -> tuple[Path, int] | None:
 
 def verdict(found: check.Checked) -> str:
     """What was found, in words: first what is wrong in the code that was given."""
-    how = f"{found.go_version}, nothing was run"
+    how = "; ".join([f"{found.go_version}, nothing was run", *found.warnings])
     if found.ok:
         return f"It builds{' and go vet finds nothing' if found.vetted else ''} ({how})."
     other = len(found.problems) - len(found.own()) if found.given else 0

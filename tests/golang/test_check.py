@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def shop(go: Toolchain, code: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def checked(shop: Workshop, code: Path, package: str, overlay: dict[str, str]) -> Checked:
     return check.check(shop, Place(code, overlay={code / name: text for name, text in overlay.items()}), package)
+
+
+@pytest.mark.go
+def test_a_go_whose_vet_does_not_see_an_overlay_is_said_to_have_compiled_only(go: Toolchain, code: Path) -> None:
+    older = replace(go, release=(1, 23))
+    shop = Workshop(lambda: older, code, (code,), Cancel())
+    done = checked(shop, code, "./sound", {"sound/new.go": SOUND})
+    assert (done.ok, done.vetted, len(done.warnings)) == (True, False, 1)
+    done = checked(shop, code, "./sound", {"sound/new_test.go": "package sound\n\nvar x int = nothing\n"})
+    assert [each.message for each in done.problems] == ["undefined: nothing"]
 
 
 @pytest.mark.go
