@@ -311,14 +311,23 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.go
-def test_what_the_package_has_already_is_used_and_no_name_is_taken_twice(shop: Workshop, module: Path) -> None:
+def test_what_the_package_has_already_is_used_and_no_name_is_taken_twice(
+    go: Toolchain, shop: Workshop, module: Path
+) -> None:
     made = fill.fill(shop, Place(module), [("./pool", "Conn")], form="quick")
     assert made.reused == ("randomPeer",)
     assert "v.peers[i] = randomPeer(r)" in made.code
     assert made.functions == ("randomConn2",)  # its tests have the other
     assert "func (Conn) Generate(r *rand.Rand, _ int) reflect.Value" in made.code
     assert made.imports == ('"math/rand"', '"reflect"', '"strconv"')
+    assert gofmt(go, made.source) == made.source
     assert not (module / "pool/ragmacs_filled.go").exists()
+
+
+def gofmt(go: Toolchain, source: str) -> str:
+    program = [str(go.program.with_name("gofmt"))]
+    done = toolchain.started(program, cwd=Path("/"), environ={}, cancel=Cancel(), stdin=source.encode())
+    return done.stdout.decode()
 
 
 @pytest.mark.go

@@ -163,7 +163,7 @@ func (f *filler) finish(made *Filled, code string) error {
 	} else {
 		code = strings.ReplaceAll(code, word, f.pkg("strconv")+".FormatInt(r.Int63(), 36)")
 	}
-	formatted, err := format.Source([]byte(code + helper))
+	formatted, err := format.Source([]byte(strings.TrimSpace(code+helper) + "\n"))
 	if err != nil {
 		return fmt.Errorf("what was made is no Go: %w\n%s", err, code)
 	}
