@@ -34,6 +34,7 @@ def go_typedef(
     interfaces, constructors, imports. Call it before you write code that makes or fills such a value."""
     at = _at(type, file, line)
     shop = app.workshop
+    package, folder = _named(package, folder)
     with place_of(shop, folder, file, text, HERE) as (place, implied):
         found = typedef.typedef(shop, place, implied or package, type, at=at)
     return cited(found.text(), found.as_json(), MEASURE)
@@ -53,6 +54,7 @@ def go_check(
     if not (package or file or text):
         raise InvalidParams("nothing to check", hint="give text, and file where it belongs; or a package")
     shop = app.workshop
+    package, folder = _named(package, folder)
     with place_of(shop, folder, file, text, HERE) as (place, implied):
         found = check.check(shop, place, implied or package, vet=vet)
     return cited(verdict(found), found.as_json(), MEASURE)
@@ -77,12 +79,18 @@ def go_fill_type(
     package of `folder`."""
     at = _at(type, file, line)
     shop = app.workshop
+    package, folder = _named(package, folder)
     with place_of(shop, folder, file, text, HERE) as (place, implied):
         made = fill.fill(shop, place, [(implied or package, type)], form=form, seed=seed, at=at)
     shape = {**made.as_json(), "see": [{"title": MEASURE[0], "link": MEASURE[1]}]}
     if len(made.text()) > BUDGET:
         return cited(made.text(), shape, MEASURE)
     return Result(made.text(), shape)  # nothing but Go: editors insert it
+
+
+def _named(package: str, folder: str) -> tuple[str, str]:
+    """(package, folder); a package that is an absolute folder is asked for from there: it has its own module."""
+    return (".", package) if package.startswith("/") and not folder else (package, folder)
 
 
 def _at(type_name: str, file: str, line: int) -> tuple[Path, int] | None:

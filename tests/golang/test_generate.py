@@ -57,7 +57,7 @@ def call(app: App, tool: str, /, **arguments: object) -> Result:
 
 @pytest.mark.go
 def test_the_reply_that_fills_a_type_is_go_that_an_editor_can_insert(app: App, folder: Path) -> None:
-    done = call(app, "go_fill_type", package=".", type="Order")
+    done = call(app, "go_fill_type", package=f"{folder}/", type="Order")
     assert done.text.startswith("// Built and vetted in package shop with go1.")
     assert call(app, "go_check", file=str(folder / "shop.go"), text=with_imports(SHOP) + done.text).data["ok"]
     assert done.data["functions"] == ["randomOrder"]
