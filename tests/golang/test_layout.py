@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,46 @@ def test_a_better_order_keeps_what_is_said_of_each_field(lay: Lay) -> None:
     assert lines[found.suggestion.start - 1] == "type Mixed struct {"
     assert lines[found.suggestion.end - 1] == "}"
     assert [each.rpartition("/")[2].partition(":")[0] for each in found.unkeyed] == ["shapes.go"]
+
+
+UNKEYED = """
+package p
+
+import tm "time"
+
+type T struct { A bool; B int64; C bool }
+type Ts []T
+type G[K any] struct { K K }
+
+var a = T{true, 1, true}
+var b = T{A: true}
+
+func f(at tm.Time) {
+	_ = T{false, 2, false}
+	_ = []*T{{false, 3, false}, {B: 3}}
+	_ = Ts{{false, 4, false}}
+	_ = map[T]T{{false, 5, false}: {}}
+	_ = [...]T{
+		{false, 6, false},
+	}
+	_ = map[string][]T{"x": {{false, 7, false}}}
+	_ = &T{}
+	_ = []int{1, 2}
+	_ = G[T]{T{false, 8, false}}
+}
+"""
+
+
+@pytest.mark.go
+def test_literals_that_name_no_fields_are_found_in_functions_too(lay: Lay, code: Path) -> None:
+    path = code / "unkeyed/unkeyed.go"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(UNKEYED)
+    found = lay("./unkeyed", "T")
+    lines = {int(each.rpartition("unkeyed.go:")[2].partition(":")[0]) for each in found.unkeyed}
+    wanted = {n for n, line in enumerate(UNKEYED.split("\n"), 1) if re.search(r"(true|false), \d, (true|false)", line)}
+    assert lines == wanted
+    assert len(found.unkeyed) == len(wanted)
 
 
 @pytest.mark.go

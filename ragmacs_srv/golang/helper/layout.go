@@ -336,16 +336,92 @@ func (f *Found) unkeyed() []string {
 	all := []string{}
 	for _, file := range f.Files {
 		ast.Inspect(file, func(node ast.Node) bool {
-			literal, is := node.(*ast.CompositeLit)
-			if !is || len(literal.Elts) == 0 {
-				return true
-			}
-			_, keyed := literal.Elts[0].(*ast.KeyValueExpr)
-			if kind := f.Info.Types[literal].Type; !keyed && kind != nil && types.Identical(kind, f.Type) {
-				all = append(all, f.Fset.Position(literal.Pos()).String())
+			if literal, is := node.(*ast.CompositeLit); is && literal.Type != nil && positional(literal) {
+				all = append(all, f.places(literal, f.kind(literal.Type))...)
 			}
 			return true
 		})
 	}
 	return all
+}
+
+// places are those among a literal of the kind, and the literals in it that leave theirs out.
+func (f *Found) places(literal *ast.CompositeLit, kind types.Type) []string {
+	if kind == nil {
+		return nil
+	}
+	var all []string
+	if pointer, is := kind.Underlying().(*types.Pointer); is { // of an element &T{}, where both are left out
+		kind = pointer.Elem()
+	}
+	if len(literal.Elts) > 0 && !keyed(literal) && types.Identical(kind, f.Type) {
+		all = append(all, f.Fset.Position(literal.Pos()).String())
+	}
+	for _, each := range literal.Elts {
+		value, of := each, elem(kind)
+		if pair, is := each.(*ast.KeyValueExpr); is {
+			value = pair.Value
+			if key, is := pair.Key.(*ast.CompositeLit); is && key.Type == nil {
+				if mapped, is := kind.Underlying().(*types.Map); is {
+					all = append(all, f.places(key, mapped.Key())...)
+				}
+			}
+		}
+		if inner, is := value.(*ast.CompositeLit); is && inner.Type == nil {
+			all = append(all, f.places(inner, of)...)
+		}
+	}
+	return all
+}
+
+// positional tells whether a literal, or one in it that leaves out its type, names no fields.
+func positional(literal *ast.CompositeLit) bool {
+	if len(literal.Elts) > 0 && !keyed(literal) {
+		return true
+	}
+	for _, each := range literal.Elts {
+		if pair, is := each.(*ast.KeyValueExpr); is {
+			if key, is := pair.Key.(*ast.CompositeLit); is && key.Type == nil && positional(key) {
+				return true
+			}
+			each = pair.Value
+		}
+		if inner, is := each.(*ast.CompositeLit); is && inner.Type == nil && positional(inner) {
+			return true
+		}
+	}
+	return false
+}
+
+func keyed(literal *ast.CompositeLit) bool {
+	_, is := literal.Elts[0].(*ast.KeyValueExpr)
+	return is
+}
+
+func elem(kind types.Type) types.Type {
+	if of, is := kind.Underlying().(interface{ Elem() types.Type }); is {
+		return of.Elem()
+	}
+	return nil
+}
+
+// kind is the type that an expression names: checked with the rest, or, in a function that was not, as its package and
+// the imports of its file know it.
+func (f *Found) kind(expr ast.Expr) types.Type {
+	if known, is := f.Info.Types[expr]; is {
+		return known.Type
+	}
+	if array, is := expr.(*ast.ArrayType); is {
+		if _, open := array.Len.(*ast.Ellipsis); open { // [...]T{}, which stands for a type in a literal only
+			if of := f.kind(array.Elt); of != nil {
+				return types.NewSlice(of)
+			}
+			return nil
+		}
+	}
+	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
+	if types.CheckExpr(f.Fset, f.Types, expr.Pos(), expr, info) != nil {
+		return nil
+	}
+	return info.Types[expr].Type
 }

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 )
 
 // listed is what `go list` says of a package, as far as it is asked.
@@ -178,14 +179,14 @@ func check(request *Request, root *listed, exports map[string]string, sizes type
 		Defs: map[*ast.Ident]types.Object{}, Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{},
 		Scopes: map[ast.Node]*types.Scope{},
 	}
-	for _, name := range root.GoFiles {
-		made.parse(request, name)
-	}
+	made.parse(request, root.GoFiles)
 	made.Importer = importing(made.Fset, root, exports)
 	config := types.Config{
 		Importer:    made.Importer,
 		Sizes:       sizes,
 		FakeImportC: true,
+
+		IgnoreFuncBodies: request.outline,
 		Error:       func(err error) { made.complain(err) },
 	}
 	if root.Module != nil && root.Module.GoVersion != "" {
@@ -210,7 +211,29 @@ func importing(fset *token.FileSet, root *listed, exports map[string]string) typ
 	return importer.ForCompiler(fset, "gc", lookup)
 }
 
-func (p *Package) parse(request *Request, name string) {
+// parse reads the files of those names, several at the same time.
+func (p *Package) parse(request *Request, names []string) {
+	files, wrong := make([]*ast.File, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for n, name := range names {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			files[n], wrong[n] = p.parsed(request, name)
+		}()
+	}
+	all.Wait()
+	for n, file := range files {
+		if wrong[n] != nil {
+			p.complain(wrong[n])
+		}
+		if file != nil {
+			p.Files = append(p.Files, file)
+		}
+	}
+}
+
+func (p *Package) parsed(request *Request, name string) (*ast.File, error) {
 	path := name
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.Dir, name)
@@ -219,13 +242,7 @@ func (p *Package) parse(request *Request, name string) {
 	if text, overlaid := request.Files[path]; overlaid {
 		source = text
 	}
-	file, err := parser.ParseFile(p.Fset, path, source, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		p.complain(err)
-	}
-	if file != nil {
-		p.Files = append(p.Files, file)
-	}
+	return parser.ParseFile(p.Fset, path, source, parser.ParseComments|parser.SkipObjectResolution)
 }
 
 func (p *Package) complain(err error) {

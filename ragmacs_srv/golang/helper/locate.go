@@ -17,8 +17,10 @@ type Found struct {
 	Spec *ast.TypeSpec
 }
 
-// locate loads the package of the request and finds the type in it: also in its test files, where there is none else.
+// locate loads the package of the request and finds the type in it: at its own level, then in functions, then in its
+// test files, where there is none else.
 func locate(request *Request) (*Found, error) {
+	request.outline = true
 	packages, err := load(request, false)
 	if err != nil {
 		return nil, err
@@ -27,6 +29,14 @@ func locate(request *Request) (*Found, error) {
 		return found, nil
 	}
 	first := packages[0]
+	request.outline = false
+	if first.local(request) {
+		if whole, err := load(request, false); err == nil {
+			if found := among(whole, request); found != nil {
+				return found, nil
+			}
+		}
+	}
 	if len(first.TestGoFiles)+len(first.XTestGoFiles) > 0 {
 		if tested, err := load(request, true); err == nil {
 			if found := among(tested, request); found != nil {
@@ -39,6 +49,16 @@ func locate(request *Request) (*Found, error) {
 			request.File, request.Line)
 	}
 	return nil, first.missing(request.Type, first.known())
+}
+
+// local tells whether the type of the request could be declared in a function.
+func (p *Package) local(request *Request) bool {
+	for _, spec := range p.specs() {
+		if request.Type == "" || spec.Name.Name == request.Type {
+			return true
+		}
+	}
+	return false
 }
 
 func among(packages []*Package, request *Request) *Found {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"go/types"
 	"os"
+	"runtime/debug"
 )
 
 // Request names a type, and what its package is read with.
@@ -30,6 +31,8 @@ type Request struct {
 	Without []string          `json:"without"` // of fill: what it may not use, such as http.Request.Pattern
 	Roots   []string          `json:"roots"`   // folders whose files may be shown
 	Seed    int64             `json:"seed"`
+
+	outline bool // what stands in functions is parsed, but not checked: most of the time goes there
 }
 
 // Failure is a reply without an answer; Kind is one of a fixed list that the caller knows.
@@ -54,6 +57,8 @@ var ops = map[string]func(*Request) (any, error){
 }
 
 func main() {
+	debug.SetGCPercent(-1) // it lives for a moment
+	debug.SetMemoryLimit(1 << 29)
 	var request Request
 	if err := json.NewDecoder(os.Stdin).Decode(&request); err != nil {
 		reply(nil, fmt.Errorf("the request is no JSON: %w", err))
