@@ -187,7 +187,7 @@ func check(request *Request, root *listed, exports map[string]string, sizes type
 		FakeImportC: true,
 
 		IgnoreFuncBodies: request.outline,
-		Error:       func(err error) { made.complain(err) },
+		Error:            func(err error) { made.complain(err) },
 	}
 	if root.Module != nil && root.Module.GoVersion != "" {
 		config.GoVersion = "go" + root.Module.GoVersion
