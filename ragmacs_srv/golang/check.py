@@ -10,10 +10,13 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import ToolchainFailed
+from . import package as packages
 from . import toolchain
 from .toolchain import Output, Target, Toolchain
 from .workshop import Place, Workshop, reachable
@@ -100,6 +103,8 @@ def check(shop: Workshop, place: Place, package: str, *, vet: bool = True) -> Ch
     """
     go, operand = shop.find(), reachable(shop, place, package)
     given = tuple(str(path) for path in place.overlay)
+    with suppress(ToolchainFailed):  # what is no package is said below; what may not be read is refused here
+        packages.listed(shop, go, place, operand)
     built = _run(go, shop, place, ["build", "-gcflags=-e", "-o", os.devnull, "--", operand])  # -e: all, not ten
     problems = [] if _only_tests(built) else list(_said(built, place.folder))
     runs, blind = [built], bool(given) and go.release < SEES
@@ -112,7 +117,8 @@ def check(shop: Workshop, place: Place, package: str, *, vet: bool = True) -> Ch
         runs.append(_run(go, shop, place, ["vet", "-json", "--", operand]))
         problems = list(_found(runs[-1], place.folder))
     ranked = sorted(
-        dict.fromkeys(problems), key=lambda each: (each.file not in given, each.file, each.line, each.column)
+        dict.fromkeys(_unquoted(each, shop, place) for each in problems),
+        key=lambda each: (each.file not in given, each.file, each.line, each.column),
     )
     return Checked(
         package,
@@ -126,6 +132,15 @@ def check(shop: Workshop, place: Place, package: str, *, vet: bool = True) -> Ch
         built.argv,
         sum(each.ms for each in runs),
     )
+
+
+def _unquoted(problem: Problem, shop: Workshop, place: Place) -> Problem:
+    """PROBLEM without its words where it is in a file out of the roots: what assembler includes is quoted in errors."""
+    folders = (place.folder, *shop.roots)
+    line = f"{problem.file}:1: " if problem.file else problem.message
+    if packages.diagnostics(line, folders, place.folder):
+        return problem
+    return replace(problem, message="something is wrong in a file that is in no folder that may be read")
 
 
 def _run(go: Toolchain, shop: Workshop, place: Place, arguments: list[str]) -> Output:

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from ..errors import InvalidParams
 from . import helper
-from .package import asked
-from .workshop import Place, Workshop
+from .workshop import Place, Workshop, reachable
 
 CACHE_LINE: Final = 64  # bytes, of most machines; 128 on some arm64
 PAGE: Final = 8192  # bytes: what is larger than the largest class comes in whole pages
@@ -210,7 +209,7 @@ def lay_out(
     if not 8 <= cache_line <= 4096:
         raise InvalidParams(f"a cache line of {cache_line} bytes", hint="64, or 128")
     began = time.monotonic()
-    request: dict[str, Any] = {"op": "layout", "package": asked(shop, place, package), "type": type_name}
+    request: dict[str, Any] = {"op": "layout", "package": reachable(shop, place, package), "type": type_name}
     if at:
         request |= {"file": str(at[0]), "line": at[1]}
     answer, go = helper.ask(shop, place, request)
@@ -223,7 +222,7 @@ def survey(shop: Workshop, place: Place, package: str, *, cache_line: int = CACH
 
     Those that cannot be laid out, generic ones for example, are left out.
     """
-    answers, go = helper.ask(shop, place, {"op": "survey", "package": asked(shop, place, package)})
+    answers, go = helper.ask(shop, place, {"op": "survey", "package": reachable(shop, place, package)})
     return [read(each, go.version, cache_line=cache_line) for each in answers]
 
 

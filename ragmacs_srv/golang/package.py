@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from ..errors import ToolchainFailed
 from ..roots import below
 from . import toolchain
 from .toolchain import Output, Toolchain
-from .workshop import Place, Workshop
+from .workshop import Place, Workshop, reachable
 
 SOURCES: Final = ("GoFiles", "CgoFiles", "InvalidGoFiles", "TestGoFiles", "XTestGoFiles")
 FIELDS: Final = ",".join(("ImportPath", "Name", "Dir", "Standard", "Module", "Error", "DepsErrors", *SOURCES))
@@ -53,7 +52,7 @@ def listed(
     Raises AddressRefused for what is neither below a root nor the standard library nor a module that is depended on,
     ToolchainFailed with a kind of TROUBLES or `package_not_found`, InvalidParams and Cancelled.
     """
-    operand = asked(shop, place, named)
+    operand = reachable(shop, place, named)
     output = toolchain.run(
         go,
         ["list", "-e", f"-json={FIELDS}", *flags, "--", operand],
@@ -74,14 +73,6 @@ def listed(
     if not said.get("Dir") or not said.get("Name"):
         raise _trouble(shop, place, named, wrong or output.stderr, output)
     return Package(said["ImportPath"], said["Name"], folder, wrong), output
-
-
-def asked(shop: Workshop, place: Place, named: str) -> str:
-    """NAMED as an operand of `go`; raises InvalidParams for what is none, AddressRefused for what no root has."""
-    operand = toolchain.operand(named)
-    if operand.startswith((".", "/")):
-        below(os.path.normpath(place.folder / operand), (place.folder, *shop.roots))
-    return operand
 
 
 def _trouble(shop: Workshop, place: Place, named: str, said: str, output: Output) -> ToolchainFailed:

@@ -62,7 +62,7 @@ def placed(
 def reachable(shop: Workshop, place: Place, package: str) -> str:
     """PACKAGE as an operand of `go` at PLACE; raises InvalidParams, and AddressRefused outside of the roots."""
     if operand(package).startswith(("./", "../", "/")) or package == "..":
-        below(str(place.folder / package), shop.roots)
+        below(str(place.folder / package), (place.folder, *shop.roots))
     return package
 
 

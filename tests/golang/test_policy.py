@@ -28,6 +28,9 @@ READERS: dict[str, dict[str, Any]] = {
     "struct_layout": {"package": ".", "type": "T"},
     "go_escape": {"package": "."},
     "go_doc": {"name": ".", "source": True},
+    "go_typedef": {"package": ".", "type": "T"},
+    "go_check": {"package": "."},
+    "go_fill_type": {"package": ".", "type": "T"},
 }
 RUNNERS: dict[str, dict[str, Any]] = {"go_bench_allocs": {"package": "."}}
 SECRET = "Secret123"  # the first word of a file that is in no root

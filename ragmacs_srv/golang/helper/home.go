@@ -80,10 +80,18 @@ func entriesOf(request *Request) ([]*listed, map[string]string, error) {
 		if found == nil {
 			return nil, nil, unlisted(operand, "")
 		}
+		if err := found.open(request); err != nil {
+			return nil, nil, err
+		}
 		if found.Error != nil && len(found.GoFiles)+len(found.CgoFiles)+len(found.IgnoredGoFiles) == 0 {
 			return nil, nil, unlisted(operand, found.Error.Err)
 		}
 		entries = append(entries, found)
+	}
+	if here := matches["."]; here != nil {
+		if err := here.open(request); err != nil {
+			return nil, nil, err
+		}
 	}
 	return append(entries, matches["."]), exports, nil
 }

@@ -90,13 +90,8 @@ func load(request *Request, tests bool) ([]*Package, error) {
 		if tests != (root.ForTest != "") {
 			continue
 		}
-		if root.Dir != "" && !readable(request, root.Dir) {
-			return nil, closed(root.Dir)
-		}
-		for _, name := range root.GoFiles {
-			if path := filepath.Join(root.Dir, name); !readable(request, path) {
-				return nil, closed(path)
-			}
+		if err := root.open(request); err != nil {
+			return nil, err
 		}
 		if root.Error != nil && len(root.GoFiles)+len(root.CgoFiles)+len(root.IgnoredGoFiles) == 0 {
 			return nil, unlisted(request.Package, root.Error.Err)

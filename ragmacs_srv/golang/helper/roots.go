@@ -28,9 +28,22 @@ func readable(request *Request, path string) bool {
 	return false
 }
 
-func closed(path string) *Failure {
-	return fail("outside", "name its folder as a root, when you connect or in [go] roots",
-		"%s is in no folder that may be read", path)
+// open fails when the package, or one of its files, may not be shown.
+func (l *listed) open(request *Request) error {
+	if l.Dir == "" {
+		return nil
+	}
+	for _, name := range append([]string{"."}, l.GoFiles...) {
+		path := name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(l.Dir, name)
+		}
+		if !readable(request, path) {
+			return fail("outside", "name its folder as a root, when you connect or in [go] roots",
+				"%s is in no folder that may be read", path)
+		}
+	}
+	return nil
 }
 
 // modules is the folder of the module cache.
