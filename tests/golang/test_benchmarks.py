@@ -162,7 +162,7 @@ def test_allocations_are_counted_and_failures_have_a_kind(bench: Bench) -> None:
     ):
         with pytest.raises(ToolchainFailed) as caught:
             measured(shop, pattern, seconds=1)
-        assert (caught.value.data["kind"], bool(caught.value.hint)) == (kind, True), pattern
+        assert (caught.value.data["kind"], bool(caught.value.hint)) == (kind, True), caught.value.data
 
 
 @pytest.mark.go

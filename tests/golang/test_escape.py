@@ -201,6 +201,8 @@ def test_a_part_of_the_package_can_be_asked_for(bench: Bench) -> None:
     assert {each.line for each in analysed(shop, part=Part(function="T.Show")).sites} == {13}
     assert {each.expr for each in analysed(shop, part=Part(file="other.go")).sites} == {"x"}
     assert {each.line for each in analysed(shop, part=Part(first=8, last=8)).sites} == {8}
+    large = analysed(shop, "strings", Part(function="Repeat"))
+    assert large.counted()["heap"], "what the compiler says of a large package is read whole"
     with pytest.raises(TypeNotFound, match="Laek") as caught:
         analysed(shop, part=Part(function="Laek"))
     assert (caught.value.data["kind"], "Leak" in caught.value.hint) == ("unknown_function", True)
