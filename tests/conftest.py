@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,10 @@ from tests.servers import Site, serve
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TOOLS = {"model", "go", "llmserver", "emacs", "slow"}  # with CI=1 none of these may be skipped
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script: children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -138,7 +138,7 @@
     (should (equal (org-entry-get nil "URL") "https://go.dev/doc/gc-guide"))))
 
 (ert-deftest ragmacs-srv-what-cannot-be-summarized-says-why ()
-  (pcase-dolist (`(,url ,why) `(("file:///etc/passwd" "file")
+  (pcase-dolist (`(,url ,why) `(("file:///etc/passwd" "folder")
                                 ("http://192.168.1.1/" "192.168.1.1")
                                 (,(concat ragmacs-srv-test-site "/missing") "404")
                                 (,(concat ragmacs-srv-test-site "/broken.pdf") "PDF")))

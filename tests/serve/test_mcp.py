@@ -548,44 +548,6 @@ def test_a_job_that_begins_again_does_not_fall_back() -> None:
     assert said == [0, 2, None, None, 3]
 
 
-OURS = [
-    ("search_docs", {"query": "sync.Pool"}, "results"),
-    ("ask_docs", {"question": "When should I use sync.Pool?"}, "citations"),
-    ("read_page", {"url": "handbook:sync-pool"}, "sections"),
-    ("summarize_url", {"url": "handbook:sync-pool"}, "points"),
-    ("list_collections", {}, "collections"),
-    ("add_source", {"address": "https://go.dev/doc/gc-guide"}, "plan"),
-    ("summarize_list", {"text": "https://elsewhere.example.org/"}, "items"),
-]
-
-
-@pytest.mark.slow
-def test_the_command_serves_every_tool_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAGMACS_SEARCH_MODE", "lexical")
-    with Wire(sys.executable, "-m", "ragmacs_srv", "mcp") as wire:
-        assert wire.greet()["serverInfo"]["name"] == "ragmacs"
-        assert {name for name, _, _ in OURS} <= {each["name"] for each in wire.ask(1, "tools/list")["tools"]}
-        for name, arguments, member in OURS:
-            done = wire.ask(name, "tools/call", name=name, arguments=arguments)
-            assert not done["isError"] and done["content"][0]["text"], done
-            assert member in done["structuredContent"], done
-        assert wire.ask(2, "resources/list")["resources"][0]["uri"] == "ragmacs://collection/handbook"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ERAS.values(), ids=ERAS)
-def test_every_tool_of_ours_is_called_over_http(home: Path, mode: str) -> None:
-    async def script(client: Client) -> None:
-        assert {name for name, _, _ in OURS} <= {each.name for each in (await client.list_tools()).tools}
-        for name, arguments, member in OURS:
-            done = await client.call_tool(name, arguments)
-            assert not done.is_error and text(done), done
-            assert member in done.structured_content, done
-
-    with served({"RAGMACS_HOME": str(home)}) as made:
-        talked(made.transport(), mode, script)
-
-
 @pytest.mark.slow
 def test_the_command_ends_when_it_is_asked_to() -> None:
     with Wire(sys.executable, "-m", "ragmacs_srv", "mcp") as wire:
