@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from ..errors import InvalidParams, NoContent
 from ..events import Cancel, Sink, ignore
 from ..model import Page, Section
+from .alone import bare
 from .ask import Budget
-from .digest import LABEL, digest, title
+from .digest import ALSO, LABEL, digest, label, title
 from .units import Unit, clipped, fenced, size
 from .writer import Point, Writer
 
@@ -128,7 +129,7 @@ def check_form(style: str, language: str = "") -> Style:
 
 
 def extracted(page: Page, length: int, style: Style = "bullets") -> Iterator[Point]:
-    """PAGE in at most LENGTH of its own words: a point per section, then one with its names and numbers."""
+    """PAGE in at most LENGTH of its own words: a point per section, then one with other headings, one with names."""
     shares = {"tldr": (0.0, 0.0), "abstract": (0.0, 0.0), "outline": (OUTLINE, 0.0)}.get(style, (None, None))
     chosen = digest(page.sections, length, headings=shares[0], named=shares[1])
     left = length - sum(map(size, chosen.names)) - bool(chosen.names) * size(LABEL)
@@ -139,23 +140,29 @@ def extracted(page: Page, length: int, style: Style = "bullets") -> Iterator[Poi
         if not chosen.units:
             yield from (Point(f"{title(each)}.", each.link) for each in chosen.headings)
     else:
-        yield from _by_section(page, chosen.headings, chosen.units, indented=style == "outline")
+        yield from _by_section(page, chosen.headings, chosen.units, outlined=style == "outline")
     if chosen.names:
         yield Point(f"{LABEL} {', '.join(chosen.names)}", page.url)
 
 
-def _by_section(page: Page, headed: Sequence[Section], units: Sequence[Unit], *, indented: bool) -> Iterator[Point]:
+def _by_section(page: Page, headed: Sequence[Section], units: Sequence[Unit], *, outlined: bool) -> Iterator[Point]:
+    """A point per section that is quoted, with its heading; bare headings are points of an outline, else one line."""
     least = min((len(each.heading) for each in headed), default=0)
+    bare: list[Section] = []
     for section in page.sections:
         quoted = [unit for unit in units if unit.section is section]
-        heading = title(section) if section in headed else ""
-        if heading or quoted:
-            blanks = "  " * max(len(section.heading) - least, 0) if indented else ""
+        heading = label(section) if quoted or section in headed else ""
+        if quoted or (heading and outlined):
+            blanks = "  " * max(len(section.heading) - least, 0) if outlined else ""
             yield Point(blanks + _line(heading, quoted), section.link)
+        elif heading:
+            bare.append(section)
+    if bare:
+        yield Point(f"{ALSO} {'; '.join(map(title, bare))}", bare[0].link if len(bare) == 1 else page.url)
 
 
 def _line(heading: str, quoted: Sequence[Unit]) -> str:
-    text = " ".join(unit.text for unit in quoted)
+    text = " ".join(bare(unit.text) for unit in quoted)
     return f"{heading}: {text}" if heading and text else heading or text
 
 

@@ -26,7 +26,7 @@ BULLET = re.compile(r"\A\s*(?:[-*+:>]|\d+[.)])\s+")  # ":" stands before the tex
 POINTER = re.compile(
     r"(?:(?:(?:Please|You can) )?(?:[Ss]ee(?! (?:how|what|which|why|if)\b)|[Ww]atch (?:the|this|a|our)|[Vv]isit|"
     r"[Rr]efer to|[Hh]ave a look at|[Ll]earn more|[Rr]ead (?:more|the|our|about))|"
-    r"(?:For|More|Further) (?:(?:more|further|additional|full|complete|the full) )*(?:details?|information|background))"
+    r"(?:For|More|Further) (?:(?:the|more|further|additional|full|complete) )*(?:details?|information|background))"
     r"\b[^`]*[.!)]"
 )
 MAX_POINTER = 160  # characters: a longer one says something on its way
