@@ -533,10 +533,11 @@ class App:
         ALLOW, MIRROR and KNOWN_ONLY are as in `read`; with KNOWN_ONLY, ALLOW opens its origins, too.
         """
         check_length(options.length)
+        check_form(options.style, options.language)
         only = self._only_known(allow) if known_only else None
         chat = batching.Metered(self.chat, options.max_tokens) if self.chat else None
         with self.reader(allow=allow, mirror=mirror, only=only) as reader:
-            reading = _Reading(self, reader, options.length)
+            reading = _Reading(self, reader, options)
             batching.run(entries, journal, reading, options, chat=chat, sink=self.sink, cancel=self.cancel)
         rows = batching.rows(entries, journal.records())
         if chat is None or chat.spent:
@@ -893,7 +894,7 @@ class _Reading:
 
     app: App
     reader: Reader
-    length: int
+    options: batching.Options
 
     def fetch(self, url: str) -> Kept | Page:
         app = self.app
@@ -908,7 +909,8 @@ class _Reading:
         mine = copy.copy(self.app)  # no `request`: the next one would have its LLM, which is metered for this run
         mine.chat, mine.sink, mine._generation = chat, ignore, None
         try:
-            *_, summary = mine.summarize(page.url, length=self.length, page=page)
+            form: dict[str, Any] = {key: getattr(self.options, key) for key in ("length", "style", "language")}
+            *_, summary = mine.summarize(page.url, page=page, **form)
         finally:
             mine._release()
         assert isinstance(summary, Summary)

@@ -85,6 +85,14 @@ def test_a_list_becomes_a_report_and_a_second_run_asks_for_nothing(
     assert (again.json["counts"], len(paper.asked)) == (done.json["counts"], asked)
 
 
+def test_a_style_that_is_none_is_refused_before_anything_is_fetched(
+    run: Cli, listed: Path, paper: Site, tmp_path: Path
+) -> None:
+    done = run("batch", str(listed), "-o", str(tmp_path / "out.org"), "--allow", paper.origin, "--style", "haiku")
+    assert (done.code, paper.requests) == (2, [])
+    assert "tldr" in done.err
+
+
 @pytest.mark.slow
 def test_the_pages_of_a_list_become_a_collection_without_being_fetched_again(
     run: Cli, listed: Path, paper: Site, tmp_path: Path

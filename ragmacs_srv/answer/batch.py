@@ -25,7 +25,7 @@ from ..ingest.walls import wall
 from ..model import Page
 from .journal import Journal, Kept, Record, State
 from .prompt import Message
-from .summarize import LENGTH, Summary
+from .summarize import LENGTH, STYLES, Style, Summary
 
 if TYPE_CHECKING:
     from .llm import Chat
@@ -38,17 +38,21 @@ CHARS_A_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is to do: LENGTH in words of a summary; budgets of tokens and seconds, 0 for none."""
+    """What a run is to do: LENGTH in words of a summary, STYLE and LANGUAGE as `summarize` takes them; budgets of
+    tokens and seconds, 0 for none."""
 
     length: int = LENGTH
     retry_failed: bool = False
     max_tokens: int = 0
     max_seconds: float = 0.0
+    style: Style = STYLES[0]
+    language: str = ""
 
     @property
     def recipe(self) -> str:
         """Names how summaries are made; those made otherwise are made anew, from the pages that were kept."""
-        return f"{self.length} words"
+        form = [self.style] if self.style != STYLES[0] else []
+        return ", ".join([f"{self.length} words", *form, *([self.language] if self.language else [])])
 
 
 @dataclass(frozen=True, slots=True)

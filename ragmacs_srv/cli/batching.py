@@ -15,7 +15,7 @@ from ..answer import batch as batching
 from ..answer import report, themes
 from ..answer.batch import Options, Row
 from ..answer.journal import Journal
-from ..answer.summarize import LENGTH
+from ..answer.summarize import LENGTH, STYLES, check_form
 from ..app import checked_name
 from ..errors import Cancelled
 from ..ingest import files, lists
@@ -30,6 +30,8 @@ def batch(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="An .org, .md, .html or .jsonl file.")],
     kind: Annotated[str, typer.Option("--format", metavar="org|md|html|jsonl", help="Default: as OUT ends.")] = "",
     length: Annotated[int, typer.Option("-n", "--length", metavar="WORDS", help="Of a summary, at most.")] = LENGTH,
+    style: Annotated[str, typer.Option(metavar="|".join(STYLES), help="Of a summary.")] = STYLES[0],
+    language: Annotated[str, typer.Option(help="In which an LLM is to write; default: the page's.")] = "",
     index: Annotated[bool, typer.Option("--index", help="Make the pages a collection to ask and search.")] = False,
     name: Annotated[str | None, typer.Option(help="Of the collection; default: that of OUT.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed or was refused.")] = False,
@@ -45,7 +47,7 @@ def batch(
     collection = checked_name(name or re.sub(r"[^\w.-]", "-", output.stem)) if index else None
     local = "://" not in listed
     report.check_output(output, *([Path(listed)] if local and listed != "-" else []))
-    options = Options(length, retry_failed, max_tokens, max_minutes * 60)
+    options = Options(length, retry_failed, max_tokens, max_minutes * 60, check_form(style, language), language)
     with terminal.app(llm_base_url="" if no_llm else None) as app, Journal(Path(f"{output}.batch")) as journal:
         found = app.listed(listed, allow=opened, mirror=mirrored) if not local else _local(listed)
         title = "Reading list" if listed == "-" else f"Reading list: {Path(listed).name if local else listed}"

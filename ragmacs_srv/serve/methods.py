@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from .. import __version__, pipeline, registry
 from ..answer.batch import Options
-from ..answer.summarize import LENGTH, STYLES, Summary
+from ..answer.summarize import LENGTH, STYLES, Style, Summary
 from ..app import App
 from ..errors import InvalidParams
 from ..ingest import files, lists
@@ -230,13 +230,15 @@ class Methods:
         retry_failed: Annotated[bool, "Try again what failed or was refused."] = False,
         max_tokens: Annotated[int, "What the LLM may cost; 0: no bound.", Between(0, 10**9)] = 0,
         max_seconds: Annotated[float, "Then stop, to go on another time; 0: no bound.", Between(0, 10**6)] = 0.0,
+        style: Annotated[Style, "Of the summaries."] = STYLES[0],
+        language: Annotated[str, "In which an LLM is to write. Default: the page's."] = "",
         allow: Allow = (),
         mirror: Mirror = (),
     ) -> Shape:
         """Read and summarize a list, as far as that is not done yet; only known sites, and those allowed, are asked."""
         if bool(text.strip()) == bool(address):
             raise InvalidParams("batch takes the text of a list or its address", hint="give one of them")
-        options = Options(length, retry_failed, max_tokens, max_seconds)
+        options = Options(length, retry_failed, max_tokens, max_seconds, style, language)
         with self._request(call) as app:
             opened: dict[str, Sequence[str]] = {"allow": allow, "mirror": mirror}
             if address:

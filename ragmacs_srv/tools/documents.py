@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 from .. import pipeline
-from ..answer.summarize import LENGTH, Point, Summary
+from ..answer.summarize import LENGTH, STYLES, Point, Style, Summary
 from ..errors import AddressRefused, InvalidParams
 from ..ingest.address import vet
 from ..ingest.urls import parse, shown, split_fragment
@@ -23,7 +23,7 @@ from ..registry import BUDGET, Between, Result, bookmark, resumed, tool
 from ..search.generation import Manifest
 from ..search.retrieve import Results
 from ..settings import nearest
-from .replies import DATA, FOOTER, Cursor, clean, clipped, continued, cut, fitting, link, one_line
+from .replies import DATA, FOOTER, Cursor, LanguageName, clean, clipped, continued, cut, fitting, link, one_line
 
 SHALLOW, DEEPEST = 20, 50  # results looked at; who has not found it by then asks something else
 OUTLINE = 1500  # characters for the names of the sections that did not fit
@@ -39,7 +39,9 @@ class Library(Protocol):
     def indexed(self, url: str) -> Page | None: ...
     def standing(self, url: str) -> Standing: ...
     def read(self, url: str, *, known_only: bool = False) -> Page: ...
-    def summarize(self, url: str, *, length: int = LENGTH, known_only: bool = False) -> Iterator[Point | Summary]: ...
+    def summarize(
+        self, url: str, *, length: int = LENGTH, known_only: bool = False, style: str = "", language: str = ""
+    ) -> Iterator[Point | Summary]: ...
     def known_collections(self) -> list[tuple[str, str, str]]: ...
     def manifest(self) -> Manifest | None: ...
     def source(self, name: str) -> Source: ...
@@ -125,10 +127,12 @@ def summarize_url(
     app: Library,
     url: Annotated[str, "Address of the page; with #anchor only that section."],
     length: Annotated[int, "Words at most.", Between(20, 600)] = LENGTH,
+    style: Annotated[Style, "Its form."] = STYLES[0],
+    language: LanguageName = "",
 ) -> Result:
     """Summarize a page in a few words, each point with the link of the section that says it: a page of the index, or
     one fetched where the user's settings allow that site. For the page itself use read_page."""
-    *_, summary = app.summarize(_address(url), length=length, known_only=True)
+    *_, summary = app.summarize(_address(url), length=length, style=style, language=language, known_only=True)
     assert isinstance(summary, Summary)
     head = f"# {one_line(summary.title)[:200]}\n<{link(summary.url)}>\n{DATA}"
     lines = [f"- {clipped(point.text, BUDGET // 4)} <{link(point.link)}>" for point in summary.points]

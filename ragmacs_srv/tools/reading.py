@@ -7,13 +7,14 @@ from typing import Annotated, Protocol
 
 from ..answer.batch import Options, Row
 from ..answer.jobs import Job
+from ..answer.summarize import STYLES, Style
 from ..errors import InvalidParams
 from ..ingest import lists
 from ..ingest.lists import Entry
 from ..ingest.urls import origin
 from ..model import Standing
 from ..registry import BUDGET, Between, Result, bookmark, resumed, tool
-from .replies import DATA, FOOTER, Cursor, clean, clipped, continued, link, one_line
+from .replies import DATA, FOOTER, Cursor, LanguageName, clean, clipped, continued, link, one_line
 
 MOST = 50  # addresses: a model that wants more has a person run `ragmacs batch`
 
@@ -37,13 +38,15 @@ def summarize_list(
     app: Shelf,
     text: Annotated[str, "Addresses, one a line, or as links in Markdown or Org; 50 at most."],
     length: Annotated[int, "Words at most of each summary.", Between(20, 200)] = 60,
+    style: Annotated[Style, "Their form."] = STYLES[0],
+    language: LanguageName = "",
     cursor: Cursor = "",
 ) -> Result:
     """Summarize every page of a list of addresses: pages of the index, or fetched where the user's settings allow
     that site. Returns what became of each, failures with their reason. For one page use summarize_url."""
     entries = _entries(text)
-    made = app.job(entries, "Reading list", Options(length))
-    key = ("summarize_list", text, length, made.name)
+    made = app.job(entries, "Reading list", Options(length, style=style, language=language))
+    key = ("summarize_list", text, length, style, language, made.name)
     first = resumed(cursor, *key)
     themes = "; ".join(f"{each.name} ({len(each.rows)})" for each in made.digest.themes)
     head = f"{len(made.rows)} pages." + (f" Themes: {themes}." if themes else "") + f"\n{DATA}"

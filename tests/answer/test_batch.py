@@ -175,6 +175,13 @@ def test_another_length_is_made_from_the_pages_that_were_kept(journal: Journal) 
     assert (len(web.fetched), len(web.summarized)) == (1, 2)
 
 
+def test_another_style_or_language_is_made_from_the_pages_that_were_kept(journal: Journal) -> None:
+    web, listed = Web(), entries("https://a.org/1")
+    for options in (Options(), Options(style="tldr"), Options(language="German"), Options(language="German")):
+        batch.run(listed, journal, web, options)
+    assert (len(web.fetched), len(web.summarized)) == (1, 3)
+
+
 def test_an_llm_that_is_silent_once_costs_one_summary_that_can_be_retried_without_fetching(journal: Journal) -> None:
     web, listed = Web(), entries(*(f"https://a.org/{n}" for n in range(20)))
     batch.run(listed, journal, web, Options(), chat=Metered(Scripted(fails=[7]), 0))

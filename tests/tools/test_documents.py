@@ -106,10 +106,13 @@ def test_these_are_the_tools_and_what_they_declare() -> None:
         ("search_docs", "search_docs(query: string, limit?: integer, collection?: string, cursor?: string)"),
         ("ask_docs", "ask_docs(question: string, collection?: string)"),
         ("read_page", "read_page(url: string, section?: string, cursor?: string)"),
-        ("summarize_url", "summarize_url(url: string, length?: integer)"),
+        ("summarize_url", "summarize_url(url: string, length?: integer, style?: string, language?: string)"),
         ("list_collections", "list_collections()"),
         ("add_source", "add_source(address: string, name?: string, depth?: integer)"),
-        ("summarize_list", "summarize_list(text: string, length?: integer, cursor?: string)"),
+        (
+            "summarize_list",
+            "summarize_list(text: string, length?: integer, style?: string, language?: string, cursor?: string)",
+        ),
     ],
 )
 def test_required_parameters_come_first(name: str, usage: str) -> None:
