@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from . import pipeline
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
 from .answer import batch as batching
-from .answer import evaluation, jobs, kept, themes
+from .answer import evaluation, feeds, jobs, kept, themes
 from .answer import summarize as summarizing
 from .answer.batch import Row
 from .answer.jobs import Job
@@ -518,6 +518,23 @@ class App:
             response = reader.fetcher.get(address, also=lists.TYPES, cancel=self.cancel)
         return lists.fold(lists.parse(response.body, base=response.url, charset=response.charset))
 
+    def subscribed(
+        self,
+        entries: Sequence[Entry],
+        journal: Journal,
+        *,
+        allow: Sequence[str] = (),
+        mirror: Sequence[str] = (),
+        known_only: bool = False,
+    ) -> list[Entry]:
+        """ENTRIES with the newest entries of the feeds that they subscribe to, in the place of those."""
+        if not any(entry.feed for entry in entries):
+            return list(entries)
+        only = self._only_known(allow) if known_only else None
+        with self.reader(allow=allow, mirror=mirror, only=only) as reader:
+            fetch = partial(reader.fetcher.get, also=lists.TYPES, cancel=self.cancel)
+            return feeds.brought(entries, journal, fetch, sink=self.sink, cancel=self.cancel)
+
     def batch(
         self,
         entries: Sequence[Entry],
@@ -561,6 +578,8 @@ class App:
         checked_name(collection or None)
         with jobs.begun(self.settings.folders.batches, entries, title) as (name, journal):
             try:
+                entries = self.subscribed(entries, journal, allow=allow, mirror=mirror, known_only=True)
+                jobs.remember(journal, entries)
                 rows, digest = self.batch(entries, journal, options, allow=allow, mirror=mirror, known_only=True)
             except Cancelled as exc:
                 raise Cancelled(hint="send the list again to go on", data={"job": name}) from exc

@@ -59,7 +59,8 @@ class Response:
 class Item:
     """An address that somebody means to read, as a list names it: `url` may be anything that stood in its place.
 
-    `title` and `note` are the list's own; `read`: it says that this was read.
+    `title` and `note` are the list's own; `read`: it says that this was read. `feed` is the address of the news
+    feed that it subscribes to, whose newest entries are meant.
     """
 
     url: str
@@ -67,6 +68,7 @@ class Item:
     tags: tuple[str, ...] = ()
     note: str = ""
     read: bool = False
+    feed: str = ""
 
 
 class Block(NamedTuple):

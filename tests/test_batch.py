@@ -115,6 +115,20 @@ def test_a_list_may_stand_at_an_address(run: Cli, paper: Site, tmp_path: Path, a
     assert (done.code, "[About one]" in out.read_text()) == (0, True), done.err
 
 
+@pytest.mark.slow
+def test_subscriptions_of_an_opml_file_are_their_newest_entries(run: Cli, paper: Site, tmp_path: Path) -> None:
+    feeds = (("Paper", "/feed"), ("Broken", "/gone"))
+    outlines = "".join(
+        f'<outline text="{name}" xmlUrl="{paper.origin}{path}" htmlUrl="{paper.origin}/doc/{name}"/>'
+        for name, path in feeds
+    )
+    listed, out = tmp_path / "feeds.opml", tmp_path / "out.jsonl"
+    listed.write_text(f'<opml version="2.0"><body>{outlines}</body></opml>')
+    done = run("batch", str(listed), "-o", str(out), "--allow", paper.origin)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["title"], row["tags"]) for row in rows] == [("About one", ["Paper"]), ("About Broken", [])], done.err
+
+
 def test_private_addresses_of_a_list_are_not_opened_by_being_listed(
     run: Cli, paper: Site, listed: Path, tmp_path: Path
 ) -> None:

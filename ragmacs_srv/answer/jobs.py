@@ -66,15 +66,23 @@ def _more(end: int, total: int) -> dict[str, int]:
 @contextmanager
 def begun(folder: Path, entries: Sequence[Entry], title: str) -> Iterator[tuple[str, Journal]]:
     """(name, journal) of the job that reads ENTRIES, in FOLDER; raises Busy while it is under way elsewhere."""
-    text = json.dumps([asdict(entry) for entry in entries])
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    name = hashlib.sha256(_text(entries).encode()).hexdigest()[:16]
     with mapped(str(folder)):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget(folder)
     with Journal(folder / (name + SUFFIX)) as journal:
-        journal.remember("entries", text)
+        remember(journal, entries)
         journal.remember("title", title)
         yield name, journal
+
+
+def remember(journal: Journal, entries: Sequence[Entry]) -> None:
+    """ENTRIES are what the job of JOURNAL reads."""
+    journal.remember("entries", _text(entries))
+
+
+def _text(entries: Sequence[Entry]) -> str:
+    return json.dumps([asdict(entry) for entry in entries])
 
 
 def finished(journal: Journal, name: str) -> Job:

@@ -52,6 +52,7 @@ def batch(
         found = app.listed(listed, allow=opened, mirror=mirrored) if not local else _local(listed)
         title = "Reading list" if listed == "-" else f"Reading list: {Path(listed).name if local else listed}"
         try:
+            found = app.subscribed(found, journal, allow=opened, mirror=mirrored)
             rows, digest = app.batch(found, journal, options, allow=opened, mirror=mirrored)
         except Cancelled as exc:
             rows = batching.rows(found, journal.records())

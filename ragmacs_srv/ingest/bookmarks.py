@@ -41,13 +41,14 @@ def from_page(text: str, base: str) -> Iterator[Item]:
 
 
 def from_opml(text: str, base: str) -> Iterator[Item]:
-    """The links of an OPML outline; of a subscription its site, else its feed."""
+    """The links of an OPML outline; of a subscription its site with its feed, or the feed alone."""
     for attributes in _links(text).outlines:
-        url = attributes.get("url") or attributes.get("htmlurl") or attributes.get("xmlurl")
+        feed = attributes.get("xmlurl", "").strip()
+        url = attributes.get("url") or attributes.get("htmlurl") or feed
         if url:
             title = _line(attributes.get("text") or attributes.get("title") or "")
             tags = [tag.strip().strip("/") for tag in attributes.get("category", "").split(",")]
-            yield Item(absolute(base, url), title, tuple(filter(None, tags)))
+            yield Item(absolute(base, url), title, tuple(filter(None, tags)), feed=absolute(base, feed))
 
 
 def from_feed(body: bytes, base: str) -> Iterator[Item]:

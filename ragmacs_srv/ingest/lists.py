@@ -377,7 +377,7 @@ class Entry:
     """An address to read, once: what the items that name it say together.
 
     `url` is canonical; where `refused` says why it is none that can be read, it is what stands in the list.
-    `also` are the other ways in which the list writes it.
+    `also` are the other ways in which the list writes it. `feed`: as that of an Item.
     """
 
     url: str
@@ -387,6 +387,7 @@ class Entry:
     read: bool = False
     refused: str = ""
     also: tuple[str, ...] = ()
+    feed: str = ""
 
 
 def fold(items: Iterable[Item]) -> list[Entry]:
@@ -405,7 +406,7 @@ def _entry(item: Item) -> Entry:
     except AddressRefused as exc:
         url, refused = shown(item.url) or "(nothing)", exc.message if item.url else "the list names no address here"
     also = (item.url,) if item.url not in ("", url) and not refused else ()
-    return Entry(url, item.title, item.tags, item.note, item.read, refused, also)
+    return Entry(url, item.title, item.tags, item.note, item.read, refused, also, item.feed)
 
 
 def _folded(known: Entry, item: Item) -> Entry:
@@ -417,4 +418,19 @@ def _folded(known: Entry, item: Item) -> Entry:
         note=known.note or item.note,
         read=known.read or item.read,
         also=(*known.also, item.url) if new else known.also,
+        feed=known.feed or item.feed,
     )
+
+
+def refolded(entries: Iterable[Entry]) -> list[Entry]:
+    """ENTRIES with those of the same address folded into the first."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        known = found.get(entry.url)
+        both = (*known.also, *entry.also) if known else entry.also
+        found[entry.url] = replace(_folded(known, _item(entry)), also=tuple(dict.fromkeys(both))) if known else entry
+    return list(found.values())
+
+
+def _item(entry: Entry) -> Item:
+    return Item(entry.url, entry.title, entry.tags, entry.note, entry.read, entry.feed)
