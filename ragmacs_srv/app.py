@@ -45,7 +45,7 @@ from .events import Cancel, Progress, Sink, ignore, timed
 from .golang import helper, toolchain
 from .golang.toolchain import Toolchain
 from .golang.workshop import Workshop
-from .ingest import handbook, lists, sources
+from .ingest import handbook, lists, sources, walls
 from .ingest.address import check_allow, is_allowed, parse_mirror
 from .ingest.lists import Entry
 from .ingest.urls import Parts, canonical, origin, parse, split_fragment
@@ -414,7 +414,14 @@ class App:
         if url.startswith(handbook.SCHEME):
             return self.extracted(handbook.response(url.partition("#")[0]))
         with self.reader(allow=allow, mirror=mirror, only=self._only_known() if known_only else None) as reader:
-            return reader.extractor.extract(reader.fetcher.get(url, cancel=self.cancel), cancel=self.cancel)
+            return self._fetched(reader, url)[1]
+
+    def _fetched(self, reader: Reader, url: str) -> tuple[Response, Page]:
+        """What the address URL leads to; raises NoContent for a wall in front of it."""
+        response = reader.fetcher.get(url, cancel=self.cancel)
+        page = reader.extractor.extract(response, cancel=self.cancel)
+        walls.check(url, page)
+        return response, page
 
     def extracted(self, response: Response) -> Page:
         """The page in RESPONSE; raises NoContent."""
@@ -921,8 +928,8 @@ class _Reading:
             with app.request(cancel=app.cancel) as mine:
                 if page := mine.indexed(url):
                     return page
-        response = self.reader.fetcher.get(url, cancel=app.cancel)
-        return Kept.of(self.reader.extractor.extract(response, cancel=app.cancel), response)
+        response, page = app._fetched(self.reader, url)
+        return Kept.of(page, response)
 
     def summarize(self, page: Page, chat: Chat | None) -> Summary:
         mine = copy.copy(self.app)  # no `request`: the next one would have its LLM, which is metered for this run

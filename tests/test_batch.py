@@ -36,6 +36,8 @@ def answer(visit: Visit) -> Answer:
         return Answer(b'<html><body><main><a href="doc/one">One</a> <a href="/doc/two">Two</a></main></body></html>')
     if path == "/feed":
         return Answer(b"<rss><channel><item><link>/doc/one</link></item></channel></rss>", type="application/rss+xml")
+    if path == "/wall":
+        return Answer(b"<main><h1>A story</h1><p>Subscribe to continue reading.</p>" + b"<p>It goes on and on.</p>" * 5)
     if path == "/evil":
         return Answer(EVIL)
     return Answer(demo_site.page(path)) if path.startswith("/doc/") else Answer(b"no such page", 404)
@@ -127,6 +129,16 @@ def test_subscriptions_of_an_opml_file_are_their_newest_entries(run: Cli, paper:
     done = run("batch", str(listed), "-o", str(out), "--allow", paper.origin)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["title"], row["tags"]) for row in rows] == [("About one", ["Paper"]), ("About Broken", [])], done.err
+
+
+@pytest.mark.slow
+def test_a_wall_is_neither_summarized_nor_listed_as_read(run: Cli, paper: Site, tmp_path: Path) -> None:
+    url, out = f"{paper.origin}/wall", tmp_path / "out.jsonl"
+    alone = run("summarize", url, "--allow", paper.origin)
+    (tmp_path / "list.txt").write_text(url)
+    run("batch", str(tmp_path / "list.txt"), "-o", str(out), "--allow", paper.origin)
+    assert alone.code != 0 and "paywall" in alone.err
+    assert json.loads(out.read_text())["state"] == "failed"
 
 
 def test_private_addresses_of_a_list_are_not_opened_by_being_listed(

@@ -21,7 +21,6 @@ from ..events import Cancel, Progress, Sink, ignore
 from ..ingest.address import Unreachable
 from ..ingest.lists import Entry
 from ..ingest.urls import origin, shown
-from ..ingest.walls import wall
 from ..model import Page
 from .journal import Journal, Kept, Record, State
 from .prompt import Message
@@ -276,8 +275,6 @@ class _Run:
             known = self._journal.page(before.page) if before and before.page else None
             found = known or self._reading.fetch(entry.url)
             page = found.page if isinstance(found, Kept) else found
-            if reason := wall(entry.url, page):
-                return self._record(entry, "failed", reason), None
             if not self._claim(page.url, entry):
                 return self._same(entry, page.url), None
             return self._summarized(entry, page, from_cache=not isinstance(found, Kept)), (

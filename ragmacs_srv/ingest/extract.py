@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from ..errors import NoContent
 from ..model import Page
-from . import org, sniff
+from . import org, sniff, walls
 from .charset import decode
 from .clean import clean, is_byline
 from .dom import clear, heading_text, line, walk
@@ -36,15 +36,8 @@ ORG: Final = frozenset({"text/org"})
 PDF: Final = frozenset({"application/pdf"})
 
 MIN_WORDS: Final = 20  # fewer, code and headings counted, are an error page or a shell for scripts
-FORM_WORDS: Final = 100  # a page with a field for a password and fewer words is that form, whatever was asked for
-STUB: Final = "the page says that not all of it is free to read: this may be only its beginning"
 HOLDS: Final = 0.95  # of trafilatura's words stand in an element that is the content
 ENOUGH: Final = 0.5  # of the page's words, or of trafilatura's, stand in an element that may be the content
-
-# schema.org marks what stands behind a paywall; Facebook's `article:content_tier` does, too.
-_FOR_PAY: Final = re.compile(
-    r""""isAccessibleForFree"\s*:\s*"?false|content_tier["']\s+content=["'](?:locked|metered)""", re.IGNORECASE
-)
 
 logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it finds nothing: that is judged here, not told
 
@@ -87,16 +80,16 @@ def _from_html(text: str, url: str) -> Page:
     tree, body = _parse(text, url)
     links = tuple(_links(tree, url))
     facts = _facts(tree, url)
-    login = any(field.get("type", "").lower() == "password" for field in tree.iter("input"))
-    notes = (STUB,) if _FOR_PAY.search(text) else ()
+    form = walls.asks_for_password(str(field.get("type", "")) for field in tree.iter("input"))
+    notes = (walls.PARTLY,) if walls.is_for_pay(text) else ()
     marked = _marked(body)
     clean(body, marked[0] if marked else None)
     content, certain = _content(body, marked, facts.words)
     parts = list(walk(content))
     title = _title(facts.titles, body, parts) or _name(url)
     page = Page(url, title, tuple(cut(url, title, parts)), links, facts.author, facts.date, certain, notes)
-    if login and _count(page) < FORM_WORDS:
-        raise NoContent(f"{url} asks for a login", hint="only pages that need no login can be read; save it as a file")
+    if form:
+        walls.check_form(url, _count(page))
     return page
 
 

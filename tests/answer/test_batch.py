@@ -209,22 +209,6 @@ def test_a_time_budget_leaves_the_rest_pending(journal: Journal) -> None:
     assert set(states(listed, journal).values()) == {"done"}
 
 
-@pytest.mark.parametrize(
-    ("end", "text", "reason"),
-    [
-        ("https://a.org/login?next=/paper", "Please enter your name and your password here.", "a login"),
-        ("https://a.org/paper", "The first lines. Subscribe to continue reading.", "a paywall"),
-    ],
-)
-def test_a_wall_is_not_summarized(journal: Journal, end: str, text: str, reason: str) -> None:
-    web, listed = Web(), entries("https://a.org/paper")
-    web.leads, web.texts = {"https://a.org/paper": end}, {end: text}
-    batch.run(listed, journal, web, Options())
-    (row,) = batch.rows(listed, journal.records())
-    assert (row.record.state, web.summarized) == ("failed", [])
-    assert reason in row.record.reason
-
-
 def test_a_bug_stops_the_run_and_loses_nothing_recorded(journal: Journal) -> None:
     web, listed = Web(), entries(*(f"https://a.org/{n}" for n in range(4)))
     web.failures["https://a.org/2"] = ZeroDivisionError("a bug")
