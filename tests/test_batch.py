@@ -26,6 +26,9 @@ because <b>&lt;img src=http://evil.example/x.png&gt;</b> ![alt](http://evil.exam
 </article></main></body></html>"""
 
 
+CODE = "* not a heading\n#+end_example\n* nor this\n" + "\tfor i := range 10 { println(i) } // it runs\n" * 6
+
+
 def answer(visit: Visit) -> Answer:
     path = visit.path.partition("?")[0]
     if path == "/robots.txt":
@@ -38,6 +41,8 @@ def answer(visit: Visit) -> Answer:
         return Answer(b"<rss><channel><item><link>/doc/one</link></item></channel></rss>", type="application/rss+xml")
     if path == "/wall":
         return Answer(b"<main><h1>A story</h1><p>Subscribe to continue reading.</p>" + b"<p>It goes on and on.</p>" * 5)
+    if path == "/code":
+        return Answer(f"<pre><code>{CODE}</code></pre>".encode())
     if path == "/evil":
         return Answer(EVIL)
     return Answer(demo_site.page(path)) if path.startswith("/doc/") else Answer(b"no such page", 404)
@@ -115,6 +120,21 @@ def test_a_list_may_stand_at_an_address(run: Cli, paper: Site, tmp_path: Path, a
     out = tmp_path / "out.md"
     done = run("batch", paper.origin + address, "-o", str(out), "--allow", paper.origin)
     assert (done.code, "[About one]" in out.read_text()) == (0, True), done.err
+
+
+@pytest.mark.slow
+def test_code_is_shown_in_its_lines_and_ends_no_block(run: Cli, paper: Site, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{paper.origin}/code\n{paper.origin}/gone")
+    said = {}
+    for name in ("org", "md", "html"):
+        out = tmp_path / f"out.{name}"
+        run("batch", str(listed), "-o", str(out), "--allow", paper.origin)
+        said[name] = out.read_text()
+        assert len(re.findall(r"for i := range 10 .*", said[name])) == 6
+    assert re.findall(r"^\* (\w+)", said["org"], re.M) == ["TODO", "FAILED"]
+    assert len(re.findall(r"^\s*#\+end_example", said["org"], re.M)) == 1
+    assert "- it does not exist (status 404)" in said["md"]
 
 
 @pytest.mark.slow

@@ -89,6 +89,7 @@ class Row:
             "title": self.title,
             "state": self.record.state,
             "reason": self.record.reason,
+            "hint": self.record.hint,
             "tags": list(self.entry.tags),
             "note": self.entry.note,
             "read": self.entry.read,
@@ -285,10 +286,11 @@ class _Run:
             unasked = isinstance(exc, AddressRefused) and exc.data.get("url") == shown(
                 entry.url
             )  # and the next run may allow it
-            return replace(self._record(entry, "refused", exc.message), again=unasked), None
+            return replace(self._record(entry, "refused", exc.message), again=unasked, hint=exc.hint), None
         except (FetchError, NoContent) as exc:
             self._release(entry)
-            return replace(self._record(entry, "failed", exc.message), again=isinstance(exc, Unreachable)), None
+            again = isinstance(exc, Unreachable)
+            return replace(self._record(entry, "failed", exc.message), again=again, hint=exc.hint), None
 
     def _claim(self, page: str, entry: Entry) -> bool:
         """Whether PAGE is no other entry's already; from now on it is ENTRY's."""

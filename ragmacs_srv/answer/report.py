@@ -25,6 +25,7 @@ from .themes import ORDER, Digest
 
 MARK: Final = "ragmacs batch"
 _CODE = re.compile(r"(`[^`\n]+`)")
+_CODE_SHOWN: Final = "It is code, and begins so:"
 _CITED = re.compile(r"\[(\d+)\]")
 Format = Callable[[str, Sequence[Row], Digest], Iterator[str]]
 
@@ -115,12 +116,30 @@ def _line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def _code(text: str) -> list[str]:
+    """The lines of the code that TEXT is between fences, as it is for a page of code; else none."""
+    lines = text.split("\n")
+    fenced = len(lines) > 2 and lines[0].startswith("```") and lines[-1] == lines[0]
+    return [printable(line).replace("\n", " ") for line in lines[1:-1]] if fenced else []
+
+
 def _facts(row: Row) -> list[str]:
     """What is said of a page under its title."""
     facts = [f"{row.minutes} min"] if row.minutes else []
     facts += [row.record.state] if row.record.state != "done" else []
     facts += ["read"] if row.entry.read else []
     return facts + [f"#{tag}" for tag in row.entry.tags]
+
+
+def _reason(row: Row) -> str:
+    """Why there is no summary of ROW, below its address, and what to do about it."""
+    reason = row.record.reason.replace(row.entry.url, "it") if row.record.state == "failed" else row.record.reason
+    return f"{reason} ({row.record.hint})" if row.record.hint else reason
+
+
+def _on(digest: Digest, row: Row) -> str:
+    """For which theme ROW is to be read first, to stand behind it."""
+    return next((f", on {theme.name}" for theme in digest.themes if row in theme.rows), "")
 
 
 # Org
@@ -149,7 +168,10 @@ def _org(title: str, rows: Sequence[Row], digest: Digest) -> Iterator[str]:
         yield ""
     if digest.first:
         yield f"Read first ({ORDER}):"
-        yield from (f"{n}. {_org_link(row.url, row.title)}, {row.minutes} min" for n, row in enumerate(digest.first, 1))
+        yield from (
+            f"{n}. {_org_link(row.url, row.title)}, {row.minutes} min{_org_text(_on(digest, row))}"
+            for n, row in enumerate(digest.first, 1)
+        )
         yield ""
     if digest.themes:
         yield "Themes:"
@@ -182,10 +204,20 @@ def _org_row(row: Row) -> Iterator[str]:
     yield from (f":{name}: {_line(value)}" for name, value in properties.items() if value)
     yield ":END:"
     for text, link in row.record.points:
-        yield f"- {_org_text(text)} {_org_link(link, '↗')}" if link else f"- {_org_text(text)}"
+        code = _code(text)
+        yield f"- {_org_text(_CODE_SHOWN if code else text)}" + (f" {_org_link(link, '↗')}" if link else "")
+        yield from _org_block(code)
     if row.record.state != "done":
-        yield f"- {_org_text(row.record.reason)}"
+        yield f"- {_org_text(_reason(row))}"
     yield from (f"- Note: {_org_text(note)}" for note in row.record.notes)
+
+
+def _org_block(lines: Sequence[str]) -> Iterator[str]:
+    """LINES of code below an item, none of which ends the block or begins a heading."""
+    if lines:
+        yield "  #+begin_example"
+        yield from (re.sub(r"^(\s*)(?=,*[*#])", r"\1,", f"  {line}") for line in lines)
+        yield "  #+end_example"
 
 
 def _org_text(text: str) -> str:
@@ -226,7 +258,10 @@ def _markdown(title: str, rows: Sequence[Row], digest: Digest) -> Iterator[str]:
     if digest.first:
         yield f"**Read first** ({ORDER}):"
         yield ""
-        yield from (f"{n}. {_md_link(row.url, row.title)}, {row.minutes} min" for n, row in enumerate(digest.first, 1))
+        yield from (
+            f"{n}. {_md_link(row.url, row.title)}, {row.minutes} min{_md_text(_on(digest, row), bullets=False)}"
+            for n, row in enumerate(digest.first, 1)
+        )
         yield ""
     if digest.themes:
         yield "**Themes:**"
@@ -241,11 +276,12 @@ def _markdown(title: str, rows: Sequence[Row], digest: Digest) -> Iterator[str]:
         yield ""
         if facts := _facts(row):
             yield " · ".join(map(_md_text, facts)) + "\n"
-        yield from (
-            f"- {_md_text(text)} " + (f"[↗](<{_quoted(link)}>)" if link else "") for text, link in row.record.points
-        )
+        for text, link in row.record.points:
+            code = _code(text)
+            yield f"- {_md_text(_CODE_SHOWN if code else text)} " + (f"[↗](<{_quoted(link)}>)" if link else "")
+            yield from ("\n", *(f"      {line}" for line in code), "") if code else ()
         if row.record.state != "done":
-            yield f"- {_md_text(row.record.reason)}"
+            yield f"- {_md_text(_reason(row))}"
         yield from (f"- Note: {_md_text(note)}" for note in row.record.notes)
         yield f"- Listed also as: {', '.join(f'<{_quoted(each)}>' for each in row.also)}" if row.also else ""
         yield ""
@@ -278,6 +314,7 @@ article { margin: 1.6rem 0; padding-top: 1rem; border-top: 1px solid #ddd }
 section.digest { background: #f6f5f1; padding: .5rem 1.2rem; border-radius: 4px }
 ul, ol { padding-left: 1.3rem; margin: .4rem 0 } li { margin: .25rem 0 }
 a { color: #15457a; text-decoration: none } a:hover { text-decoration: underline }
+pre { font: .85em/1.4 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; white-space: pre-wrap }
 code { font: .88em/1.4 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; background: #f1f0ec; padding: 0 .2em }
 @media print { body { font-size: 10.5pt; max-width: none; margin: 0 } a { color: inherit }
   h2 a::after { content: " <" attr(href) ">"; font-weight: normal; font-size: .75em; color: #555 }
@@ -309,7 +346,8 @@ def _html_digest(digest: Digest) -> Iterator[str]:
     if digest.first:
         yield f'<p><strong>Read first</strong> <span class="facts">({ORDER})</span></p><ol>'
         yield from (
-            f'<li>{_html_link(row.url, row.title)} <span class="facts">{row.minutes} min</span></li>'
+            f"<li>{_html_link(row.url, row.title)} "
+            f'<span class="facts">{row.minutes} min{_html_text(_on(digest, row))}</span></li>'
             for row in digest.first
         )
         yield "</ol>"
@@ -331,10 +369,12 @@ def _html_row(row: Row) -> Iterator[str]:
     if row.record.points:
         yield "<ul>"
         for text, link in row.record.points:
-            yield f"<li>{_html_text(text)} {_html_link(link, '↗') if link else ''}</li>"
+            code = "\n".join(_code(text))
+            said = f"<pre>{escape(code)}</pre>" if code else _html_text(text)
+            yield f"<li>{said} {_html_link(link, '↗') if link else ''}</li>"
         yield "</ul>"
     if row.record.state != "done":
-        yield f'<p class="reason">{_html_text(row.record.reason)}</p>'
+        yield f'<p class="reason">{_html_text(_reason(row))}</p>'
     yield from (f'<p class="note">Note: {_html_text(note)}</p>' for note in row.record.notes)
     if row.also:
         yield f'<p class="also">Listed also as: {_html_text(", ".join(row.also))}</p>'

@@ -1,7 +1,8 @@
 """The summaries of a reading list become what stands on top of it: themes, and what to read first.
 
-Without an LLM a theme is a word: the one that says most about the pages that no theme has yet (tf-idf), with the
-pages it says it about. What to read first is, theme by theme, the page that has most in common with the others.
+Without an LLM a theme is a word, of titles and tags or foremost in three pages: the one that says most about the pages
+that no theme has yet (tf-idf), with those it is foremost in; a word that a page only uses is none of its themes. What
+to read first is, theme by theme, the page that has most in common with the others.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ MOST: Final = 7  # themes
 SHOWN: Final = 400  # characters of a summary that the LLM is shown for the digest
 TOKENS: Final = 600  # of a digest
 WORDS: Final = 60  # of a page that say what it is about
+FOREMOST: Final = 8  # of those, and the words of its title and tags, can be its themes
+OFTEN: Final = 3  # pages in which a word that no title has is foremost, if it is to be a theme
 ORDER: Final = "of each theme the page that shares most of its words with the theme's others, the largest theme first"
 
 _RULES = """You introduce a reading list to the person who kept it.
@@ -135,31 +138,52 @@ def _words(row: Row) -> list[str]:
     """The words of a title and a summary that can name a theme, the title's twice, and tags thrice."""
     text = "\n".join(line for line in row.text.split("\n") if not line.startswith(LABEL))
     said = f"{row.title} {row.title} {' '.join(row.entry.tags * 3)} {text}"
-    return [word for word in re.findall(r"[^\W\d_][\w-]{2,}", said.lower()) if word not in STOP and terms(word)]
+    return _nameable(said)
+
+
+def _nameable(text: str) -> list[str]:
+    return [word for word in re.findall(r"[^\W\d_][\w-]{2,}", text.lower()) if word not in STOP and terms(word)]
 
 
 def _themes(rows: Sequence[Row], weights: _Weights) -> list[Theme]:
     """Groups of at least two of ROWS: the words that say most about those that are left, one after the other."""
     found: list[Theme] = []
     left = list(rows)
+    named = {row: set(_nameable(f"{row.title} {' '.join(row.entry.tags)}")) for row in rows}
+    foremost = {row: set(list(weights[row])[:FOREMOST]) for row in rows}
+    often = Counter(word for words in foremost.values() for word in words)
+    names = set().union(*named.values(), (word for word in often if often[word] >= OFTEN))
+    about = {row: named[row] | foremost[row] for row in rows}
     said: set[str] = set()
     while len(left) > 1 and len(found) < MOST:
         worth: Counter[str] = Counter()
         spread: Counter[str] = Counter()
         for row in left:
-            for word, weight in weights[row].items():
-                worth[word] += weight  # type: ignore[assignment]
+            for word in names & about[row]:
+                worth[word] += weights[row].get(word, 0.0)  # type: ignore[assignment]
                 spread[word] += 1
-        named = [word for word in worth if spread[word] > 1 and worth[word] > 0 and not said.intersection(terms(word))]
-        if not named:
+        known = [word for word in worth if spread[word] > 1 and worth[word] > 0 and not said.intersection(terms(word))]
+        if not known:
             break
-        best = max(named, key=lambda word: (worth[word], word))
+        best = max(known, key=lambda word: (worth[word], word))
         said.update(terms(best))
         same = {word for word in worth if set(terms(word)) & set(terms(best))}
-        members = [row for row in left if same & weights[row].keys()]
-        found.append(Theme(best, tuple(members)))
+        members = [row for row in left if same & about[row]]
+        found.append(Theme(_phrase(best, members), tuple(members)))
         left = [row for row in left if row not in set(members)]
     return sorted(found, key=lambda each: -len(each.rows))
+
+
+def _phrase(word: str, rows: Sequence[Row]) -> str:
+    """The longest words around WORD that the titles of most of ROWS have: "release notes"."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        words = re.findall(r"[\w.’'-]+", row.title.lower())
+        spans = {tuple(words[n : n + size]) for size in (2, 3) for n in range(len(words) - size + 1)}
+        counts.update(each for each in spans if word in each and not STOP.intersection((each[0], each[-1])))
+    common = [each for each in counts if counts[each] > 1 and 2 * counts[each] > len(rows)]
+    longest = max(common, key=lambda each: (len(each), counts[each], each), default=(word,))
+    return " ".join(longest)
 
 
 def _central(rows: Sequence[Row], weights: _Weights) -> Row | None:

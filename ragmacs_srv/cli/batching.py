@@ -88,6 +88,7 @@ def _lacking(rows: Sequence[Row], most: int = 20) -> Iterator[str]:
     """What did not end as a page, a line each; the rest is in the report."""
     for row in rows[:most]:
         named = "" if row.entry.url in row.record.reason else f"{row.entry.url}: "
-        yield f"  {row.record.state}: {named}{row.record.reason}"
+        hint = f" ({row.record.hint})" if row.record.hint else ""
+        yield f"  {row.record.state}: {named}{row.record.reason}{hint}"
     if len(rows) > most:
         yield f"  … and {len(rows) - most} more"

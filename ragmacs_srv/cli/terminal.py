@@ -144,14 +144,16 @@ def _progress(quiet: bool) -> Iterator[Sink]:
         return
     from rich import progress as bars  # 40 ms: only a terminal sees a bar
     from rich.console import Console
+    from rich.table import Column
 
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # what is narrow cuts the address, not the time left
     columns = (
         bars.TextColumn("{task.description}", markup=False),  # an address may have brackets
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"),
         bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[message]}", style="dim", markup=False),
+        bars.TextColumn("{task.fields[message]}", style="dim", markup=False, table_column=rest),
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, bars.TaskID] = {}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,26 @@ def test_themes_group_pages_by_the_words_they_share(journal: Journal) -> None:
     made = themes.digest(batch.rows(listed, journal.records()))
     assert [(each.name, len(each.rows)) for each in made.themes] == [("heap", 3), ("generics", 2)]
     assert [row.url.rpartition("/")[2].partition("-")[0] for row in made.first] == ["heap", "generics"]
+
+
+def test_a_theme_is_named_by_the_words_that_its_titles_share(journal: Journal) -> None:
+    web = Web()
+    listed = [Entry(f"https://a.org/{n}", title=f"Release notes of part {n}", tags=("release",)) for n in "123"]
+    listed += [Entry(f"https://a.org/{n}") for n in "45"]
+    batch.run(listed, journal, web, Options())
+    made = batch.rows(listed, journal.records())
+    rows = [replace(row, record=replace(row.record, title=row.entry.title or "x")) for row in made]
+    (theme,) = themes.digest(rows).themes
+    assert (theme.name, len(theme.rows)) == ("release notes", 3)
+
+
+def test_a_word_that_pages_only_use_is_no_theme(journal: Journal) -> None:
+    web = Web()
+    listed = entries("https://a.org/heap", "https://a.org/stack", "https://a.org/pool")
+    for each in listed:
+        web.texts[each.url] = f"Writing about it is writing {each.url} down in writing."
+    batch.run(listed, journal, web, Options())
+    assert not themes.digest(batch.rows(listed, journal.records())).themes
 
 
 def test_a_digest_by_an_llm_cites_pages_that_there_are(journal: Journal) -> None:
