@@ -17,6 +17,7 @@ from ragmacs_srv.answer.journal import Journal
 from tests import demo_site
 from tests.bench.batch_kills import SITES, trial
 from tests.conftest import Cli
+from tests.llm_server import Act, Reply, Request, says, scripted
 from tests.servers import Answer, Site, Visit, serve
 
 EVIL = b"""<!doctype html><html><head><title>[[elisp:(kill-emacs)][Win]] *now* :tag:</title></head><body><main><article>
@@ -43,6 +44,9 @@ def answer(visit: Visit) -> Answer:
         return Answer(b"<main><h1>A story</h1><p>Subscribe to continue reading.</p>" + b"<p>It goes on and on.</p>" * 5)
     if path == "/code":
         return Answer(f"<pre><code>{CODE}</code></pre>".encode())
+    if path.startswith("/said/"):
+        said = f"This is page {path.rpartition('/')[2]} of those that an LLM is asked about, a word after the other. "
+        return Answer(f"<main><h1>Said</h1><p>{said * 2}</p></main>".encode())
     if path == "/evil":
         return Answer(EVIL)
     return Answer(demo_site.page(path)) if path.startswith("/doc/") else Answer(b"no such page", 404)
@@ -135,6 +139,36 @@ def test_code_is_shown_in_its_lines_and_ends_no_block(run: Cli, paper: Site, tmp
     assert re.findall(r"^\* (\w+)", said["org"], re.M) == ["TODO", "FAILED"]
     assert len(re.findall(r"^\s*#\+end_example", said["org"], re.M)) == 1
     assert "- it does not exist (status 404)" in said["md"]
+
+
+@pytest.mark.slow
+def test_an_llm_that_is_silent_once_costs_one_summary_and_retrying_asks_the_site_for_nothing(
+    run: Cli, paper: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = ["page 7"]
+
+    def reply(request: Request) -> Reply:
+        if any(f"{each} " in str(request.body["messages"]) for each in silent):
+            return Reply([Act.HANG])
+        return says("It is measured first [1].\n")
+
+    listed, out = tmp_path / "list.txt", tmp_path / "out.jsonl"
+    listed.write_text("\n".join(f"{paper.origin}/said/{n}" for n in range(1, 21)))
+    paper.requests.clear()
+    monkeypatch.setenv("RAGMACS_LLM_TIMEOUT", "1")
+    with scripted(answer=reply) as llm:
+        monkeypatch.setenv("RAGMACS_LLM_BASE_URL", llm.url)
+        monkeypatch.setenv("RAGMACS_LLM_MODEL", "tiny")
+        command = ("batch", str(listed), "-o", str(out), "--allow", paper.origin)
+        run(*command)
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [n for n, row in enumerate(rows, 1) if not row["model"]] == [7]
+        assert "sent nothing for 1 s" in rows[6]["notes"][0]
+        asked = len(paper.asked)
+        silent.clear()
+        run(*command, "--retry-failed")
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert ({row["model"] for row in rows}, len(paper.asked)) == ({"tiny"}, asked)
 
 
 @pytest.mark.slow

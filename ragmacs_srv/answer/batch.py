@@ -321,7 +321,7 @@ class _Run:
             model=summary.model,
             notes=notes,
             from_cache=from_cache,
-            short=self._chat is not None and not summary.model,
+            short=self._chat is not None and not (summary.model and summary.complete),
         )
 
     @contextmanager

@@ -31,7 +31,7 @@ class Record:
 
     `page` is the address that the page is known by, after redirects. `points` are (text, link). `words` are those of
     the page. `recipe` names how the summary was asked for. `again`: nobody was asked, or answered: the next run tries.
-    `short`: the LLM was to write the summary and could not. `hint`: what can be done about `reason`.
+    `short`: the LLM was to write the summary and could not, or not all of it. `hint`: what can be done about `reason`.
     """
 
     url: str

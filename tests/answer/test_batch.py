@@ -194,6 +194,17 @@ def test_an_llm_that_is_silent_once_costs_one_summary_that_can_be_retried_withou
     assert (len(web.fetched), len(web.summarized)) == (20, 21)
 
 
+def test_a_summary_that_an_llm_did_not_end_can_be_retried(journal: Journal) -> None:
+    class Broken(Web):
+        def summarize(self, page: Page, chat: Chat | None) -> Summary:
+            return replace(super().summarize(page, chat), complete=len(self.summarized) > 1)
+
+    web, listed = Broken(), entries("https://a.org/1")
+    for retry in (False, False, True, True):
+        batch.run(listed, journal, web, Options(retry_failed=retry), chat=Metered(Scripted(), 0))
+    assert (len(web.fetched), len(web.summarized)) == (1, 2)
+
+
 def test_a_token_budget_that_is_used_up_leaves_the_rest_to_the_pages_own_words(journal: Journal) -> None:
     web, listed = Web(), entries(*(f"https://a.org/{n}" for n in range(6)))
     batch.run(listed, journal, web, Options(max_tokens=250), chat=Metered(Scripted(), 250))

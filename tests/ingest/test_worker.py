@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -210,3 +211,45 @@ def test_stray_print_does_not_reach_the_wire():
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
 
     assert (run.stdout, run.stderr) == (b"wire", b"stray\n")
+
+
+def pdf(content: bytes, *, packed: bool = False, resources: str = "") -> bytes:
+    """A PDF of one page that shows CONTENT, as a stream that is PACKED or not."""
+    body = zlib.compress(content, 9) if packed else content
+    filters = "/Filter /FlateDecode " if packed else ""
+    parts = [
+        b"<</Type /Catalog /Pages 2 0 R>>",
+        b"<</Type /Pages /Count 1 /Kids [3 0 R]>>",
+        f"<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources <<{resources}>> >>".encode(),
+        f"<<{filters}/Type /XObject /Subtype /Form /Resources <<{resources}>> /BBox [0 0 9 9] ".encode()
+        + f"/Length {len(body)}>>\nstream\n".encode() + body + b"\nendstream",
+    ]  # fmt: skip
+    made, starts = b"%PDF-1.4\n", []
+    for n, part in enumerate(parts, 1):
+        starts.append(len(made))
+        made += b"%d 0 obj\n" % n + part + b"\nendobj\n"
+    table = b"".join(b"%010d 00000 n \n" % start for start in starts)
+    end = b"trailer <</Root 1 0 R /Size 5>>\nstartxref\n%d\n%%%%EOF" % len(made)
+    return made + b"xref\n0 5\n0000000000 65535 f \n" + table + end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "body",
+    [
+        pdf(b"[" * 100_000 + b"]" * 100_000 + b" TJ"),
+        pdf(b"<<" * 50_000 + b"/A 1" + b">>" * 50_000),
+        pdf(b" " * 300_000_000, packed=True),
+        pdf(b"/Fm0 Do " * 50, resources="/XObject <</Fm0 4 0 R>>"),
+        pdf(b"BT (x) Tj ET ", resources="/Font " + "<</F " * 20_000 + ">>" * 20_000),
+        b"%PDF-1.4\n" + b"1 0 obj<</Type/Pages/Kids[1 0 R]/Parent 1 0 R/Count 9999999>>endobj\n"
+        b"trailer<</Root<</Pages 1 0 R>>>>\nstartxref\n0\n%%EOF",
+    ],
+    ids=["deep arrays", "deep dictionaries", "a bomb", "a form in itself", "deep resources", "pages in themselves"],
+)
+def test_a_hostile_pdf_is_told_as_such_and_the_next_page_is_read(extractor, body):
+    with pytest.raises(NoContent) as caught:
+        extractor.extract(response(body, media_type="application/pdf"))
+    assert caught.value.hint
+
+    assert extractor.extract(response(PAGE)).title == "The Guide"
