@@ -533,3 +533,9 @@ def test_a_tool_that_fails_has_the_exit_code_of_its_error(run: Cli, arguments: l
     failed = run("tool", *arguments, "--json")
     assert set(json.loads(failed.err)["error"]) == {"code", "message", "hint"}
     assert failed.code == code
+
+
+def test_a_tool_that_runs_code_does_nothing_unasked(run: Cli, tmp_path: Path) -> None:
+    given = json.dumps({"package": ".", "folder": str(tmp_path)})
+    done = run("tool", "go_bench_allocs", given)
+    assert (done.code, "needs consent" in done.err, "--yes" in done.err) == (2, True, True)

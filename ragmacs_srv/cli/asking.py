@@ -80,8 +80,8 @@ def run_tool(
     with terminal.app() as app:
         app.roots = HERE
         wanted = registry.question(app, name, given)
-        if wanted and not yes and sys.stdin.isatty() and not typer.confirm(wanted, err=True):
-            raise Cancelled()
+        if wanted and not yes:
+            _agreed(name, wanted)
         done = registry.call(app, name, given)
     if done.error:
         shape = {key: done.data["error"][key] for key in ("code", "message", "hint")}
@@ -89,3 +89,14 @@ def run_tool(
         return int(done.data["error"]["exit_code"])
     terminal.print({"text": done.text, "data": done.data}, done.text)
     return 0
+
+
+def _agreed(name: str, question: str) -> None:
+    """Ask QUESTION of the person at the terminal; without one, only a tool that changes nothing may go on."""
+    if not sys.stdin.isatty():
+        if registry.lookup(name).changes_state:
+            raise InvalidParams(
+                f"{name} needs consent: {question}", hint="add --yes, after you have looked at the code"
+            )
+    elif not typer.confirm(question, err=True):
+        raise Cancelled()
