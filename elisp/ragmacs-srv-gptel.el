@@ -70,7 +70,7 @@ rest at once.  Doing it again learns what is new."
   (unless (eq ragmacs-srv-gptel--learning t)
     (setq ragmacs-srv-gptel--learning t)
     (ragmacs-srv-request
-     :initialize '(:client "gptel")
+     :server/status nil
      :timeout ragmacs-srv-gptel--setup-timeout
      :success #'ragmacs-srv-gptel--describe-backend
      :failure #'ignore)                 ; the other request fails, too, and says so

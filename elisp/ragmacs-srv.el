@@ -72,8 +72,30 @@ An LLM on a laptop may need two minutes to read what it is given."
   "Return the connection to the server; start its program if none is running.
 Signal a `user-error' when there is no such program."
   (unless (ragmacs-srv-connected-p)
-    (setq ragmacs-srv--connection (ragmacs-srv--connect)))
+    (setq ragmacs-srv--connection (ragmacs-srv--connect))
+    (when ragmacs-srv--folders
+      (ragmacs-srv--name-folders)))
   ragmacs-srv--connection)
+
+(defvar ragmacs-srv--folders nil
+  "The folders whose files the server may read for this Emacs.")
+
+(defun ragmacs-srv-open-folder (folder)
+  "Let the server read the files below FOLDER for this Emacs, until that ends."
+  (unless (member folder ragmacs-srv--folders)
+    (push folder ragmacs-srv--folders)
+    (when (ragmacs-srv-connected-p)
+      (ragmacs-srv--name-folders))))
+
+(defun ragmacs-srv--name-folders ()
+  "Tell the server all folders that it may read: of two lists the newer counts.
+What is asked next is taken up with the new one."
+  (jsonrpc-async-request ragmacs-srv--connection :initialize
+                         (list :client "emacs"
+                               :roots (vconcat (seq-filter #'file-directory-p ragmacs-srv--folders)))
+                         :success-fn #'ignore
+                         :error-fn (lambda (error) (ragmacs-srv-show-error (ragmacs-srv--error error)))
+                         :timeout nil))
 
 (defun ragmacs-srv--connect ()
   "Start `ragmacs-srv-command' and return the connection to it."
@@ -855,74 +877,6 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
                        (cl-pushnew buffer gptel-context)
                        (message "%s is in gptel's context" (buffer-name buffer)))))
 
-;;;; Go
-
-(defun ragmacs-srv--go-type ()
-  "Read a package and a type, those at point the default.
-Return (PACKAGE TYPE FOLDER), FOLDER nil where this buffer is not of Go."
-  (let* ((go (derived-mode-p 'go-mode 'go-ts-mode))
-         (here (and go (or (ragmacs-srv--go-declared) (thing-at-point 'symbol t)))))
-    (list (read-string (format-prompt "Package" (and go ".")) nil nil (and go "."))
-          (read-string (format-prompt "Type" here) nil nil here)
-          (and go (expand-file-name default-directory)))))
-
-(defun ragmacs-srv--go-declared ()
-  "Return the name of the type whose declaration point is in, or nil."
-  (save-excursion
-    (end-of-line)
-    (let ((here (point)))
-      (when (re-search-backward "^type[ \t]+\\([[:alnum:]_]+\\)" nil t)
-        (let ((name (match-string-no-properties 1)))
-          (goto-char (line-end-position))
-          (when (eq (char-before) ?{)
-            (goto-char (or (ignore-errors (scan-lists (1- (point)) 1 0)) (point-max))))
-          (and (<= here (line-end-position)) name))))))
-
-;;;###autoload
-(defun ragmacs-srv-struct-layout (package type &optional folder)
-  "Show how the fields of the Go TYPE of PACKAGE lie in memory.
-PACKAGE is an import path, or a path below FOLDER."
-  (interactive (ragmacs-srv--go-type))
-  (ragmacs-srv--show "*ragmacs layout*" (if folder type (format "%s.%s" package type)) :tools/call
-                     (ragmacs-srv--go-call "struct_layout" package type folder
-                                           (and (ragmacs-srv--pictures-p) '(:picture "auto")))
-                     #'ragmacs-srv--insert-layout))
-
-(defun ragmacs-srv--go-call (tool package type folder &optional more)
-  "Return the parameters that call TOOL for TYPE of PACKAGE, with MORE arguments.
-The server reads files only of the module that FOLDER is in, named here."
-  (when folder
-    (ragmacs-srv-request :initialize
-                         (list :client "emacs"
-                               :roots (vector (expand-file-name
-                                               (or (locate-dominating-file folder "go.mod") folder))))))
-  (list :name tool
-        :arguments (append (list :package package :type type) (and folder (list :folder folder)) more)))
-
-(defun ragmacs-srv--pictures-p ()
-  "Return non-nil where this Emacs can show a drawing."
-  (and (display-images-p) (image-type-available-p 'svg)))
-
-(defun ragmacs-srv--insert-layout (result)
-  "Insert the drawing in RESULT where this Emacs can show one, else its text."
-  (let ((svg (plist-get (plist-get result :data) :svg)))
-    (when (and (stringp svg) (ragmacs-srv--pictures-p))
-      (insert-image (create-image svg 'svg t) "[layout]")
-      (insert "\n\n"))
-    (insert (plist-get result :text) "\n")))
-
-;;;###autoload
-(defun ragmacs-srv-go-fill-type (package type &optional folder)
-  "Insert below point a function that fills the Go TYPE of PACKAGE.
-PACKAGE is an import path, or a path below FOLDER."
-  (interactive (ragmacs-srv--go-type))
-  (ragmacs-srv--insert-here :tools/call (ragmacs-srv--go-call "go_fill_type" package type folder)
-                            #'ragmacs-srv--tool-text))
-
-(defun ragmacs-srv--tool-text (result _org)
-  "Return the text of RESULT, that of a tool."
-  (plist-get result :text))
-
 ;;;; Indexing
 
 (defvar ragmacs-srv--jobs nil
@@ -1081,6 +1035,8 @@ DONE is called with the result.  Return the token."
 
 (autoload 'ragmacs-srv-menu "ragmacs-srv-menu" nil t)
 (autoload 'ragmacs-srv-gptel-setup "ragmacs-srv-gptel" nil t)
+(autoload 'ragmacs-srv-struct-layout "ragmacs-srv-go" nil t)
+(autoload 'ragmacs-srv-go-fill-type "ragmacs-srv-go" nil t)
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")

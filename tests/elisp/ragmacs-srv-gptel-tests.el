@@ -452,12 +452,6 @@ STREAM is as in `gptel-stream'."
 
 ;;;; Rewriting
 
-(define-derived-mode go-mode prog-mode "Go"
-  "Enough of a mode for Go."
-  (setq-local comment-start "// " comment-start-skip "//+ *")
-  (modify-syntax-entry ?/ ". 12")
-  (modify-syntax-entry ?\n ">"))
-
 (defmacro ragmacs-srv-gptel-test-in-go (text &rest body)
   "Run BODY in a buffer of Go with TEXT as the region."
   (declare (indent 1))

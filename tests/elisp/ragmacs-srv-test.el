@@ -30,6 +30,12 @@
     (should (= (length done) 1))
     (car done)))
 
+(defun ragmacs-srv-test-settled (name)
+  "Wait until the buffer NAME waits for nothing, and return its text."
+  (ragmacs-srv-test-wait (and (get-buffer name) (map-empty-p ragmacs-srv--requests)))
+  (with-current-buffer name
+    (buffer-substring-no-properties (point-min) (point-max))))
+
 (defun ragmacs-srv-test-idle ()
   "Return non-nil when the server works on no answer."
   (let* ((status (jsonrpc-request (ragmacs-srv-connection) :server/status nil))
@@ -43,6 +49,12 @@
                 (lambda (format &rest args) (when format (push (apply #'format-message format args) said)))))
        ,@body)
      said))
+
+(define-derived-mode go-mode prog-mode "Go"
+  "Enough of a mode for Go."
+  (setq-local comment-start "// " comment-start-skip "//+ *")
+  (modify-syntax-entry ?/ ". 12")
+  (modify-syntax-entry ?\n ">"))
 
 (provide 'ragmacs-srv-test)
 ;;; ragmacs-srv-test.el ends here

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ragmacs_srv.errors import ToolchainMissing
+from ragmacs_srv.golang import toolchain
 from tests import demo_site
 from tests.conftest import SHARED
 from tests.elisp.obedient import obedient
@@ -60,6 +62,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def go() -> dict[str, str]:
+    """What says that there is a Go, and keeps the build cache of the user for it: to fill one takes minutes."""
+    try:
+        found = toolchain.find(os.environ)
+    except ToolchainMissing:
+        return {}
+    return {"TEST_GO": found.version, "GOCACHE": os.environ.get("GOCACHE") or str(Path.home() / ".cache/go-build")}
+
+
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of an Emacs whose server has the demo site's guide indexed; the server is stopped at the end."""
@@ -70,7 +81,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         (home / "config.toml").write_text(CONFIG.format(site=site.origin, port=free_port()))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAGMACS_", "EMACS"))}
         test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "TEST_MODEL": model, "RAGMACS_DEBUG": "1"}
-        made = {**kept, **test, "RAGMACS_HOME": str(home), "HOME": str(home)}
+        made = {**kept, **test, **go(), "RAGMACS_HOME": str(home), "HOME": str(home)}
         crawl = ["crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--name", "guide"]
         subprocess.run([*RAGMACS.split(), *crawl], env=made, check=True, capture_output=True, timeout=60)
         yield made
