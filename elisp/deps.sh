@@ -1,5 +1,6 @@
 #!/bin/sh
-# Packages become folders of Lisp under $DEPS/lisp: gptel and what it needs, and package-lint. Nothing is installed.
+# Packages become folders of Lisp under $DEPS/lisp: gptel and what it needs, elfeed, markdown-mode, and package-lint.
+# Nothing is installed.
 #
 # They are Debian's, of sid and trixie, from the mirror that apt knows here, each of one version and hash. sid moves:
 # of what is gone, the version that is there now is taken, and said. Where there is no apt, put the folders of gptel
@@ -11,6 +12,8 @@ PINS="
 elpa-gptel 0.9.9.6-1 sid e/emacs-gptel 97cd7b444e6ad1c76dfbf5b10ba40d8e472a4160cc311f8ae2e0f7802d095432
 elpa-compat 30.1.0.0+dfsg-1 trixie c/compat-el 7a192ceef562bda51ae47aadbd15ce184ae47c91e379cff5c4188205623cb31f
 elpa-transient 0.8.8-1 trixie e/elpa-transient fe7e6b37a13fdc09d7af40d8cb2df5bf555134e770d1917b8689314689f338b9
+elpa-elfeed 3.4.2-5 trixie e/elfeed abb2e3b1b11bf42d5c2459fa82b3fa0bbc4d50540f5f2b79f9f2fa3a4f670e67
+elpa-markdown-mode 2.7-1 trixie m/markdown-mode b68498e0c8462dbdc0f71a4735609e341622b6ba1a609470e3b310b6f82dbaf2
 elpa-package-lint 0.26-2 trixie p/package-lint-el d964178909b129c0760cd3794d0abe49f4ee4263c55e35507d59d0ee85579cc9
 "
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg

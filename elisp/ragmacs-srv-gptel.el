@@ -239,6 +239,10 @@ what each change costs in clarity, and how to check it with a benchmark or a pro
 you rely on in angle brackets."
   "What the preset `ragmacs-go' tells a model.")
 
+(defconst ragmacs-srv-gptel--go-tools
+  (rx bos (or "struct_layout" "search_docs" "read_page" (seq "go_" (+ anything))) eos)
+  "Which tools the preset `ragmacs-go' has.")
+
 (defun ragmacs-srv-gptel--make-presets ()
   "Define the presets that are named in a prompt: @ragmacs and the like."
   (gptel-make-preset 'ragmacs
@@ -249,21 +253,38 @@ you rely on in angle brackets."
     :tools '(:function ragmacs-srv-gptel--with-tools))
   (gptel-make-preset 'ragmacs-go
     :description "Memory of Go programs: measured, and by the documentation."
-    :pre #'ragmacs-srv-gptel--ready
+    :pre #'ragmacs-srv-gptel--ready-for-go
     :system '(:function ragmacs-srv-gptel--with-go-directive)
     :use-tools t
-    :tools '(:function ragmacs-srv-gptel--with-tools))
+    :tools '(:function ragmacs-srv-gptel--with-go-tools))
   (gptel-make-preset 'ragmacs-passages
     :description "Passages from ragmacs with the question, for models without tools."
     :prompt-transform-functions '(:function ragmacs-srv-gptel--with-transform)))
 
 (defun ragmacs-srv-gptel--with-tools (tools)
   "Return TOOLS with ours, each once."
-  (append (seq-remove (lambda (tool)
-                        (and (gptel-tool-p tool)
-                             (equal (gptel-tool-category tool) ragmacs-srv-gptel--category)))
-                      tools)
-          (ragmacs-srv-gptel--tools)))
+  (append (ragmacs-srv-gptel--others tools) (ragmacs-srv-gptel--tools)))
+
+(defun ragmacs-srv-gptel--others (tools)
+  "Return those of TOOLS that are not ours."
+  (seq-remove (lambda (tool)
+                (and (gptel-tool-p tool)
+                     (equal (gptel-tool-category tool) ragmacs-srv-gptel--category)))
+              tools))
+
+(defun ragmacs-srv-gptel--with-go-tools (tools)
+  "Return TOOLS with those of ours that help with Go, each once."
+  (append (ragmacs-srv-gptel--others tools)
+          (seq-filter (lambda (tool)
+                        (string-match-p ragmacs-srv-gptel--go-tools (gptel-tool-name tool)))
+                      (ragmacs-srv-gptel--tools))))
+
+(defun ragmacs-srv-gptel--ready-for-go ()
+  "Be ready, and let the server read the Go module that this buffer is in."
+  (ragmacs-srv-gptel--ready)
+  (when-let ((module (and (not (file-remote-p default-directory))
+                          (locate-dominating-file default-directory "go.mod"))))
+    (ragmacs-srv-open-folder (expand-file-name module))))
 
 (defun ragmacs-srv-gptel--with-directive (system)
   "Return SYSTEM, a directive of any kind, with ours behind it."

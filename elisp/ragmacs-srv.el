@@ -759,12 +759,12 @@ In ORG, what only we can open is a link of ours."
 
 (defun ragmacs-srv--address-here ()
   "Return the address at point, or that of this buffer, or nil."
-  (cond ((use-region-p) (car (ragmacs-srv--addresses (region-beginning) (region-end))))
+  (cond ((derived-mode-p 'elfeed-search-mode) (car (ragmacs-srv--elfeed-links)))
+        ((use-region-p) (car (ragmacs-srv--addresses (region-beginning) (region-end))))
         ((thing-at-point 'url t))
         ((get-text-property (point) 'shr-url))
         ((derived-mode-p 'eww-mode) (eww-current-url))
         ((derived-mode-p 'elfeed-show-mode) (elfeed-entry-link elfeed-show-entry))
-        ((derived-mode-p 'elfeed-search-mode) (car (ragmacs-srv--elfeed-links)))
         ((derived-mode-p 'ragmacs-srv-mode) (plist-get (ragmacs-srv--source) :link))))
 
 (defun ragmacs-srv--elfeed-links ()
@@ -858,8 +858,8 @@ that is; `ragmacs-srv-cancel' stops it, and the same command goes on later."
 
 (defun ragmacs-srv--read-list ()
   "Return the text of the reading list that is meant."
-  (cond ((use-region-p) (buffer-substring-no-properties (region-beginning) (region-end)))
-        ((derived-mode-p 'elfeed-search-mode) (string-join (ragmacs-srv--elfeed-links) "\n"))
+  (cond ((derived-mode-p 'elfeed-search-mode) (string-join (ragmacs-srv--elfeed-links) "\n"))
+        ((use-region-p) (buffer-substring-no-properties (region-beginning) (region-end)))
         (t (with-temp-buffer
              (insert-file-contents (read-file-name "Reading list: " nil nil t))
              (buffer-string)))))

@@ -11,6 +11,8 @@
 (require 'gptel nil t)
 (require 'ragmacs-srv-gptel nil t)
 
+(declare-function markdown-link-url "ext:markdown-mode" ())
+
 (defconst ragmacs-srv-gptel-test-link "<https://go.dev/doc/gc-guide#GOGC>"
   "Where the demo site explains GOGC.")
 
@@ -136,6 +138,23 @@ STREAM is as in `gptel-stream'."
     (should (string-prefix-p "Be brief.\n\nAnswer questions" gptel-system-prompt))
     (should (= (length (split-string gptel-system-prompt "Answer questions")) 2))))
 
+(ragmacs-srv-gptel-deftest ragmacs-srv-gptel-the-preset-for-go-has-the-tools-for-go-and-reads-the-module
+  (let* ((folder (file-name-as-directory (file-truename (make-temp-file "module" t))))
+         (text (nth 1 (with-temp-buffer
+                        (write-region "module example.test/m\n" nil (expand-file-name "go.mod" folder) nil 'silent)
+                        (setq default-directory folder)
+                        (ragmacs-srv-gptel-test-ask "SHOW @ragmacs-go Why?" :buffer (current-buffer)))))
+         (sent (json-parse-string text :object-type 'plist :array-type 'list)) ; without "You said: "
+         (names (mapcar (lambda (tool) (map-nested-elt tool '(:function :name))) (plist-get sent :tools))))
+    (should (member "struct_layout" names))
+    (should (member "search_docs" names))
+    (should (member "read_page" names))
+    (should-not (seq-remove (lambda (name)
+                              (or (string-prefix-p "go_" name) (member name '("struct_layout" "search_docs" "read_page"))))
+                            names))
+    (should (member folder ragmacs-srv--folders))
+    (delete-directory folder t)))
+
 (ert-deftest ragmacs-srv-gptel-a-preset-says-what-is-missing ()
   (skip-unless (featurep 'gptel))
   (let ((ragmacs-srv-command '("/nowhere/ragmacs")))
@@ -200,6 +219,17 @@ STREAM is as in `gptel-stream'."
   (forward-char)
   (should (equal (org-element-property :raw-link (org-element-context))
                  "https://go.dev/doc/gc-guide#GOGC")))
+
+(ragmacs-srv-gptel-deftest ragmacs-srv-gptel-a-chat-in-markdown-has-live-links
+  (skip-unless (require 'markdown-mode nil t))
+  (should (eq (ragmacs-srv-gptel-test-chat
+               #'markdown-mode "### @ragmacs CALL read_page {\"url\": \"https://go.dev/doc/gc-guide#GOGC\"}" t)
+              'DONE))
+  (goto-char (point-max))
+  (search-backward ragmacs-srv-gptel-test-link)
+  (font-lock-ensure)
+  (forward-char)
+  (should (equal (markdown-link-url) "https://go.dev/doc/gc-guide#GOGC")))
 
 (ragmacs-srv-gptel-deftest ragmacs-srv-gptel-an-argument-that-is-missing-is-named
   (dolist (arguments '("{}" "{\"query\": null}" "{\"query\": false}" "{\"limit\": 3}"))

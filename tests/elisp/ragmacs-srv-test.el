@@ -36,11 +36,10 @@
   (with-current-buffer name
     (buffer-substring-no-properties (point-min) (point-max))))
 
-(defun ragmacs-srv-test-idle ()
-  "Return non-nil when the server works on no answer."
-  (let* ((status (jsonrpc-request (ragmacs-srv-connection) :server/status nil))
-         (queue (plist-get (plist-get (plist-get status :server) :queue) :answer)))
-    (equal 0 (plist-get queue :running))))
+(defun ragmacs-srv-test-idle (&optional kind)
+  "Return non-nil when the server works on nothing of KIND, by default on no answer."
+  (let ((status (jsonrpc-request (ragmacs-srv-connection) :server/status nil)))
+    (equal 0 (map-nested-elt status `(:server :queue ,(or kind :answer) :running)))))
 
 (defmacro ragmacs-srv-test-messages (&rest body)
   "Run BODY and return what it said in the echo area, newest first."

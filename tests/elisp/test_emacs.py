@@ -8,7 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from ragmacs_srv.golang import toolchain
 from tests import demo_site
 from tests.conftest import SHARED
 from tests.elisp.obedient import obedient
-from tests.servers import Answer, Visit, serve
+from tests.llm_server import Act, Reply, Request, delta, says, scripted
+from tests.servers import Answer, Site, Visit, serve
 
 pytestmark = [pytest.mark.emacs, pytest.mark.skipif(not shutil.which("emacs"), reason="emacs is not installed")]
 
@@ -40,16 +43,17 @@ mirror = ["https://go.dev={site}"]
 http_port = {port}
 """
 ELSEWHERE = 'title = "A site that nobody read yet"\nseeds = ["https://elsewhere.example/doc"]\n'
+ELEVENTH = "/list/11"  # that is not soon there when it is asked for the first time
 
 Emacs = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def routes(visit: Visit) -> Answer | None:
     """The demo site, and what cannot be read, or not soon."""
-    if visit.path.startswith("/slow"):
+    if visit.path.startswith("/slow") or (visit.path == ELEVENTH and visit.site.asked.count(ELEVENTH) == 1):
         visit.hang()
         return None
-    if visit.path == "/missing":
+    if visit.path.startswith("/missing"):
         return Answer(b"no such page", 404)
     if visit.path == "/broken.pdf":
         return Answer(b"%PDF-1.4\nnothing that could be read", type="application/pdf")
@@ -72,20 +76,30 @@ def go() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of an Emacs whose server has the demo site's guide indexed; the server is stopped at the end."""
-    home = tmp_path_factory.mktemp("emacs")
-    (home / "sources").mkdir()
+def site() -> Iterator[Site]:
+    with serve(routes) as running:
+        yield running
+
+
+@contextmanager
+def household(home: Path, site: Site, more: str = "") -> Iterator[dict[str, str]]:
+    """The environment of who has the guide of SITE indexed in HOME; their server is stopped at the end."""
+    (home / "sources").mkdir(parents=True)
     (home / "sources" / "elsewhere.toml").write_text(ELSEWHERE)
-    with serve(routes) as site, obedient() as model:
-        (home / "config.toml").write_text(CONFIG.format(site=site.origin, port=free_port()))
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAGMACS_", "EMACS"))}
-        test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "TEST_MODEL": model, "RAGMACS_DEBUG": "1"}
-        made = {**kept, **test, **go(), "RAGMACS_HOME": str(home), "HOME": str(home)}
-        crawl = ["crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--name", "guide"]
-        subprocess.run([*RAGMACS.split(), *crawl], env=made, check=True, capture_output=True, timeout=60)
-        yield made
-        subprocess.run([*RAGMACS.split(), "serve", "--stop"], env=made, check=True, capture_output=True, timeout=60)
+    (home / "config.toml").write_text(CONFIG.format(site=site.origin, port=free_port()) + more)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAGMACS_", "EMACS"))}
+    test = {"TEST_RAGMACS": RAGMACS, "TEST_SITE": site.origin, "RAGMACS_DEBUG": "1", **go()}
+    made = {**kept, **test, "RAGMACS_HOME": str(home), "HOME": str(home)}
+    crawl = ["crawl", "https://go.dev/doc/gc-guide", "--depth", "0", "--name", "guide"]
+    subprocess.run([*RAGMACS.split(), *crawl], env=made, check=True, capture_output=True, timeout=60)
+    yield made
+    subprocess.run([*RAGMACS.split(), "serve", "--stop"], env=made, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[dict[str, str]]:
+    with obedient() as model, household(tmp_path_factory.mktemp("emacs") / "home", site) as made:
+        yield {**made, "TEST_MODEL": model}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +123,36 @@ def test_in_emacs(emacs: Emacs, path: Path, name: str) -> None:
         pytest.skip(skipped[0].strip())
     print(done.stderr)
     assert done.returncode == 0, done.stderr
+
+
+def watched(emacs: Emacs, name: str, **extra: str) -> None:
+    """Run the test NAME of those whose other side we watch."""
+    run = f'(ert-run-tests-batch-and-exit "^ragmacs-srv-watched-{name}$")'
+    done = emacs("-l", str(HERE / "ragmacs-srv-watched.el"), "--eval", run, **extra)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reading_list_that_is_stopped_goes_on_and_asks_for_no_page_twice(emacs: Emacs, site: Site) -> None:
+    paths = [f"/list/{n}" for n in range(1, 21)]
+    paths[2], paths[6], paths[14] = "/missing/3", "/missing/7", "/broken.pdf"
+    before = len(site.asked)
+    watched(emacs, "reading-list", TEST_LIST=" ".join(site.origin + path for path in paths))
+    assert Counter(site.asked[before:]) == {**dict.fromkeys(paths, 1), ELEVENTH: 2}  # it had not come
+
+
+def test_an_aborted_chat_ends_what_the_model_writes(emacs: Emacs, site: Site, tmp_path: Path) -> None:
+    def answer(request: Request) -> Reply:
+        if "slowly" in request.body["messages"][-1]["content"]:
+            return Reply([delta("GOGC sets "), delta("how far the heap may grow [1]. "), delta("It "), Act.HANG])
+        return says("GOGC sets how far the heap may grow [1].")
+
+    with (
+        scripted(answer=answer) as model,
+        household(tmp_path / "emacs", site, f'[llm]\nbase_url = "{model.url}"\nmodel = "m"\n') as made,
+    ):
+        watched(emacs, "abort", **made)
+        assert model.hung_up.wait(20)
+        assert len(model.requests) == 2
 
 
 @pytest.mark.parametrize("target", ["compile", "checkdoc", "lint"])
