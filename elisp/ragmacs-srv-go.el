@@ -154,7 +154,7 @@ SOURCE is what `ragmacs-srv-go--tick' returned when it was asked for."
           ragmacs-srv-go--source source)
     (when (plist-get data :svg)
       (ragmacs-srv-go-layout-mode)
-      (setq ragmacs-srv--state (concat (if (plist-get data :suggestion) "o: the better order, " "")
+      (setq ragmacs-srv--state (concat (if (and source (plist-get data :suggestion)) "o: the better order, " "")
                                        "S: save the picture, g: measure again"))
       (when (ragmacs-srv-go--pictures-p)
         (insert-image (create-image (plist-get data :svg) 'svg t) "[layout]")

@@ -304,6 +304,9 @@ Those that nothing knows are dropped."
 (defface ragmacs-srv-citation '((t :inherit link))
   "The number of a source, and its title.")
 
+(defface ragmacs-srv-code '((t :inherit (fixed-pitch font-lock-constant-face)))
+  "Code in answers and pages.")
+
 (defface ragmacs-srv-quote '((t :inherit highlight))
   "The passage of a page that an answer quotes.")
 
@@ -422,9 +425,32 @@ Point stays where it is, also in windows."
     (delete-region start (point-max))
     (goto-char (point-max))
     (funcall function)
+    (ragmacs-srv--dress start)
     (goto-char (min here (point-max)))
     (pcase-dolist (`(,window . ,place) places)
       (set-window-point window (min place (point-max))))))
+
+(defun ragmacs-srv--dress (start)
+  "Make the Markdown behind START look like it: lists hang, and code is code."
+  (save-excursion
+    (goto-char start)
+    (while (not (eobp))
+      (cond ((looking-at-p "[ \t]*```") (ragmacs-srv--dress-code))
+            ((get-text-property (point) 'wrap-prefix))
+            ((looking-at "[ \t]*\\(?:\\(?:[-*+]\\|[0-9]+\\.\\|\\[[0-9]+]\\)[ \t]+\\)?")
+             (put-text-property (point) (line-end-position) 'wrap-prefix
+                                (make-string (- (match-end 0) (point)) ?\s))))
+      (forward-line))))
+
+(defun ragmacs-srv--dress-code ()
+  "Make the fenced block at point look like code, and go to its end."
+  (let ((start (point)))
+    (add-face-text-property start (line-end-position) 'shadow)
+    (forward-line)
+    (while (not (or (eobp) (looking-at-p "[ \t]*```")))
+      (add-face-text-property (point) (line-end-position) 'ragmacs-srv-code)
+      (forward-line))
+    (add-face-text-property (point) (line-end-position) 'shadow)))
 
 (defun ragmacs-srv--ask-again ()
   "Ask the server again for what is in this buffer."
@@ -570,7 +596,8 @@ Without NAME, the buffer is named by the title of the page."
       (insert (propertize (plist-get page :title) 'face 'ragmacs-srv-title) "\n"
               "<" (plist-get page :url) ">\n")
       (seq-do (lambda (section) (ragmacs-srv--insert-section section (plist-get page :title)))
-              (plist-get page :sections)))
+              (plist-get page :sections))
+      (ragmacs-srv--dress (point-min)))
     (setq ragmacs-srv--state (plist-get page :url))
     (goto-char (point-min))
     (current-buffer)))
@@ -658,9 +685,11 @@ With a prefix argument, INSERT the answer here: as Org where the buffer is Org."
   "Insert CITATION as a line with a button, its link, and its quote."
   (pcase-let (((map :n :link :quote :fetched_from) citation))
     (ragmacs-srv--insert-button (format "[%d] %s" n (ragmacs-srv-source-name citation)) citation)
-    (insert "\n    <" link ">" (if fetched_from (format " fetched from %s" fetched_from) "") "\n"
-            (propertize (replace-regexp-in-string "^" "    " (string-trim-right quote)) 'face 'shadow)
-            "\n")))
+    (insert "\n"
+            (propertize (concat "<" link ">" (if fetched_from (format " fetched from %s" fetched_from) "") "\n"
+                                (propertize (string-trim-right quote) 'face 'shadow) "\n")
+                        'line-prefix "    "
+                        'wrap-prefix "    "))))
 
 ;;;###autoload
 (defun ragmacs-srv-search (query &optional eww)
