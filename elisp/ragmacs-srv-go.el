@@ -283,17 +283,19 @@ above it a comment with the imports that it needs and the file lacks."
     (end-of-line)))
 
 (defun ragmacs-srv-go--filler (result go)
-  "Return the code in RESULT; in a buffer of GO, with the imports that it needs."
+  "Return the code in RESULT below what it needs that this buffer lacks.
+GO is non-nil in a buffer of Go."
   (pcase-let (((map :text :data) result))
-    (let ((code (plist-get data :code))
-          (missing (seq-remove (lambda (import) (and go (ragmacs-srv-go--imports-p import)))
-                               (plist-get data :imports))))
-      (if (not (stringp code))
-          text
-        (concat (if go "\n\n" "")
-                (if (seq-empty-p missing) "" (format "// needs %s\n" (string-join missing ", ")))
-                (string-trim-right code)
-                (if go "" "\n"))))))
+    (if (not (stringp (plist-get data :code)))
+        text
+      (let* ((missing (seq-remove (lambda (import) (and go (ragmacs-srv-go--imports-p import)))
+                                  (plist-get data :imports)))
+             (notes (delq nil (list (and missing (concat "needs " (string-join missing ", ")))
+                                    (and (eq (plist-get data :test) t) "for a test file")))))
+        (concat (and go "\n\n")
+                (and notes (format "// %s\n\n" (string-join notes "; ")))
+                (string-trim-right (plist-get data :code))
+                (and (not go) "\n"))))))
 
 (defun ragmacs-srv-go--imports-p (import)
   "Return non-nil if the file in this buffer has IMPORT, written as in Go."

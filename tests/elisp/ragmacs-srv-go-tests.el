@@ -182,7 +182,7 @@ func f(r *http.Response) {
     (let ((said (ragmacs-srv-test-messages
                  (ragmacs-srv-go-fill-type "bufio" "")
                  (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests)))))
-      (should (string-search "go_fill_type" (car said))))
+      (should (string-search "no type was named" (car said))))
     (should (equal (buffer-string) ""))))
 
 (ert-deftest ragmacs-srv-go-a-layout-is-a-table-where-no-picture-can-be-shown ()
@@ -211,8 +211,23 @@ func f(r *http.Response) {
       (ragmacs-srv-go-test-at "\th(")
       (ragmacs-srv-go--go-behind)
       (insert (ragmacs-srv-go--filler result t))
-      (should (string-suffix-p "\t})\n}\n\n// needs \"math/rand\", strs \"strings\"\nfunc Fill() {}\n" (buffer-string)))
+      (should (string-suffix-p "\t})\n}\n\n// needs \"math/rand\", strs \"strings\"\n\nfunc Fill() {}\n" (buffer-string)))
       (should (equal (ragmacs-srv-go--filler result nil)
-                     "// needs \"net/http\", \"math/rand\", strs \"strings\"\nfunc Fill() {}\n")))))
+                     "// needs \"net/http\", \"math/rand\", strs \"strings\"\n\nfunc Fill() {}\n")))))
+
+(ert-deftest ragmacs-srv-go-the-struct-at-point-is-filled-by-a-function-behind-it ()
+  (skip-unless (getenv "TEST_GO"))
+  (ragmacs-srv-go-test-in "filled"
+    (ragmacs-srv-go-test-at "Pair struct{ ")
+    (insert "Unsaved, ")
+    (let ((here (point)))
+      (ragmacs-srv-test-messages
+       (call-interactively #'ragmacs-srv-go-fill-type)
+       (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests) 50))
+      (should (= (point) here)))
+    (should (search-forward "\n)\n\n// needs \"math/rand\"\n\n// randomPair " nil t))
+    (should (search-forward "\nfunc randomPair(r *rand.Rand) Pair {\n" nil t))
+    (should (string-search "Unsaved: " (buffer-substring (point) (search-forward "\n}\n"))))
+    (should (looking-at-p "\nvar mixed"))))
 
 ;;; ragmacs-srv-go-tests.el ends here
