@@ -241,10 +241,14 @@
                   ragmacs-srv-command-map))
     (delete-file file)))
 
-(ert-deftest ragmacs-srv-the-menu-has-every-command-of-the-map ()
+(ert-deftest ragmacs-srv-the-menu-and-the-manual-have-every-command-of-the-map ()
   (require 'ragmacs-srv-menu)
-  (let ((layout (format "%S" (get 'ragmacs-srv-menu 'transient--layout))))
-    (map-keymap (lambda (_key command)
+  (let ((layout (format "%S" (get 'ragmacs-srv-menu 'transient--layout)))
+        (manual (with-temp-buffer
+                  (insert-file-contents (locate-file "ragmacs-srv.org" load-path))
+                  (buffer-string))))
+    (map-keymap (lambda (key command)
+                  (should (string-match-p (format "| =C-c r %s= +| =%s=" (regexp-quote (string key)) command) manual))
                   (unless (eq command 'ragmacs-srv-menu)
                     (should (string-search (symbol-name command) layout))))
                 ragmacs-srv-command-map)))

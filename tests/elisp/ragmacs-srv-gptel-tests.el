@@ -277,8 +277,12 @@ STREAM is as in `gptel-stream'."
 (ragmacs-srv-gptel-deftest ragmacs-srv-gptel-every-tool-says-one-text-whatever-it-is-given
   (let ((open 0) (wrong nil))
     (dolist (tool (gptel-get-tool '("ragmacs-srv")))
-      (dolist (value ragmacs-srv-gptel-test-values)
-        (dotimes (position (1+ (length (gptel-tool-args tool))))
+      (cl-loop
+       for value in ragmacs-srv-gptel-test-values
+       for count from 0
+       for size = (length (gptel-tool-args tool))
+       do
+        (dolist (position (if (zerop size) '(0) (list (mod count size) size))) ; in one place, and in all
           (let ((arguments (make-list (length (gptel-tool-args tool)) "GOGC"))
                 (said nil))
             (if (< position (length arguments))

@@ -169,18 +169,49 @@ def test_the_protocol_check_of_jsonrpc_el_passes(emacs: Emacs) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_lines_for_the_init_file_name_our_files_commands_and_program(emacs: Emacs, environ: dict[str, str]) -> None:
-    made = subprocess.run(
-        [*RAGMACS.split(), "emacs"], env=environ, check=True, capture_output=True, text=True, timeout=60
-    )
-    check = """
-      (let* ((form (read (getenv "SNIPPET"))) (folder (plist-get (cddr form) :load-path)))
-        (load (expand-file-name "ragmacs-srv" folder))
-        (dolist (each (plist-get (cddr form) :commands))
+SAYS_WHERE = "(princ (plist-get (ragmacs-srv-request-and-wait :index/status nil) :index))"
+USE = """
+  (progn
+    (if (require 'use-package nil t)                 ; since Emacs 29
+        (progn
+          (load (getenv "INIT"))
+          (when (featurep 'ragmacs-srv) (error "It is loaded at once")))
+      (let ((use (with-temp-buffer (insert-file-contents (getenv "INIT")) (cddr (read (current-buffer))))))
+        (load (expand-file-name "ragmacs-srv" (plist-get use :load-path)))
+        (global-set-key (kbd "C-c r") ragmacs-srv-command-map)
+        (dolist (each (plist-get use :commands))
           (unless (commandp each) (error "%s is no command" each)))
-        (setq ragmacs-srv-command (eval (cadr (plist-get (cddr form) :custom))))
-        (princ (plist-get (ragmacs-srv-request-and-wait :index/status nil) :index)))
-    """
-    done = emacs("--eval", check, SNIPPET=made.stdout, RAGMACS_HOME="/nowhere")
+        (setq ragmacs-srv-command (eval (cadr (plist-get use :custom))))))
+    (unless (commandp 'ragmacs-srv-menu) (error "There is no menu"))
+    (unless (key-binding (kbd "C-c r")) (error "There is no key"))
+    (ragmacs-srv-status))
+"""
+
+
+def alone(environ: dict[str, str], init: Path, *forms: str) -> subprocess.CompletedProcess[str]:
+    """FORMS in an Emacs that knows of us only what the file INIT, named in its environment, says."""
+    command = ["emacs", "-Q", "--batch", *(arg for form in forms for arg in ("--eval", form))]
+    env = {**environ, "INIT": str(init), "RAGMACS_HOME": "/nowhere"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_the_lines_for_the_init_file_are_all_that_an_emacs_needs(environ: dict[str, str], tmp_path: Path) -> None:
+    init = tmp_path / "init.el"
+    with init.open("w") as out:
+        subprocess.run([*RAGMACS.split(), "emacs"], env=environ, check=True, stdout=out, timeout=60)
+    done = alone(environ, init, USE, SAYS_WHERE)
+    assert done.returncode == 0, done.stderr
+    assert environ["RAGMACS_HOME"] in done.stdout
+
+
+def test_the_lines_of_the_manual_do_the_same(environ: dict[str, str], tmp_path: Path) -> None:
+    blocks = re.findall(r"#\+begin_src emacs-lisp\n(.*?)#\+end_src", (ELISP / "ragmacs-srv.org").read_text(), re.DOTALL)
+    command = " ".join(
+        f'"{word}"' for word in [*RAGMACS.split(), "serve", "--stdio", "--home", environ["RAGMACS_HOME"]]
+    )
+    init = tmp_path / "init.el"
+    init.write_text(blocks[0].replace("/FOLDER/elisp", str(ELISP)) + f"(setq ragmacs-srv-command '({command}))")
+    bound = '(unless (eq (key-binding (kbd "C-c r a")) (quote ragmacs-srv-ask)) (error "There is no key"))'
+    done = alone(environ, init, '(load (getenv "INIT"))', bound, SAYS_WHERE)
     assert done.returncode == 0, done.stderr
     assert environ["RAGMACS_HOME"] in done.stdout
