@@ -33,7 +33,7 @@
                     (mapcar (lambda (each) (string-remove-prefix "ragmacs: " each))
                             (ragmacs-srv-test-messages
                              (ragmacs-srv-watched-list addresses report)
-                             (ragmacs-srv-test-wait (string-search "10/20" (ragmacs-srv--jobs-text)))
+                             (ragmacs-srv-test-wait (string-search "10/20" (ragmacs-srv--jobs-text)) 40)
                              (call-interactively #'ragmacs-srv-cancel)))))
     (ragmacs-srv-test-wait (ragmacs-srv-test-idle :batch)) ; it lets go of the list
     (should-not (file-exists-p report))
@@ -41,7 +41,7 @@
     (should (string-search "17 done"
                            (car (ragmacs-srv-test-messages
                                  (ragmacs-srv-watched-list addresses report)
-                                 (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests))))))
+                                 (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests) 40)))))
     (let ((states (ragmacs-srv-watched-states report)))
       (should (equal (sort (mapcar #'cdr states) #'string<) (sort (copy-sequence addresses) #'string<)))
       (pcase-dolist (`(,status . ,url) states)
