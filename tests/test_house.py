@@ -26,6 +26,7 @@ ORDER = [
     {"pipeline", "aside"},
     {"registry"},
     {"tools"},
+    {"composition"},
     {"app"},
     {"serve"},
     {"cli"},
