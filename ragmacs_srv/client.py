@@ -46,6 +46,7 @@ COMMANDS = {
     "status": (0, COMMON),
     "tool": (2, COMMON),
 }
+QUESTIONS = {"ask", "search"}  # whose words need no quotation marks
 TOOLS = {"search_docs", "ask_docs", "list_collections"}  # those that no person has to be asked about
 SWITCHES = {"json", "no_server", "quiet", "verbose"}  # the flags without a value
 
@@ -155,6 +156,8 @@ def parse(argv: Sequence[str]) -> Command | None:
             if value.startswith("-"):
                 return None
         flags.setdefault(key, []).append(value)
+    if argv[0] in QUESTIONS and words:
+        words = [" ".join(words)]
     limit = flags.get("limit", ["8"])[-1]
     sound = limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= 100
     if not sound or len(words) != wanted or (argv[0] == "tool" and words[0] not in TOOLS):

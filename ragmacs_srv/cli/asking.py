@@ -18,7 +18,7 @@ from .terminal import HERE, Collections, Mode, Terminal, command, text_of
 @command()
 def ask(
     terminal: Terminal,
-    question: Annotated[str, typer.Argument(help="In your own words; - reads it from stdin.")],
+    question: Annotated[list[str], typer.Argument(help="In your own words; - reads it from stdin.")],
     collection: Collections = None,
     mode: Mode = None,
     max_chars: Annotated[int | None, typer.Option(min=100, help="Length of an extractive answer.")] = None,
@@ -28,7 +28,7 @@ def ask(
     flags = {"search_mode": mode, "answer_max_chars": max_chars, "llm_base_url": "" if no_llm else None}
     with terminal.app(**flags) as app:
         answer = None
-        for piece in app.ask(text_of(question), collections=collection or ()):
+        for piece in app.ask(text_of(" ".join(question)), collections=collection or ()):
             if isinstance(piece, Answer):
                 answer = piece
             elif not terminal.json:
@@ -44,7 +44,7 @@ def ask(
 @command()
 def search(
     terminal: Terminal,
-    query: Annotated[str, typer.Argument(help="Words or a question; - reads it from stdin.")],
+    query: Annotated[list[str], typer.Argument(help="Words or a question; - reads it from stdin.")],
     collection: Collections = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="How many results.")] = 8,
     mode: Mode = None,
@@ -52,7 +52,7 @@ def search(
     """List the sections that match best."""
     started = time.monotonic()
     with terminal.app(search_mode=mode) as app:
-        results = app.search(text_of(query), k=limit, collections=collection or ())
+        results = app.search(text_of(" ".join(query)), k=limit, collections=collection or ())
     found = {**results.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
     terminal.print(found, render.results(found))
     for note in render.result_notes(found):
