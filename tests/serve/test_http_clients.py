@@ -18,7 +18,7 @@ from tests.llm_server import PATIENCE
 from tests.serve.test_openai import PATH, QUESTION, TOKEN, Served, asking, served
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-CURL = re.findall(r"^(curl .*?)^```", README, re.MULTILINE | re.DOTALL)
+CURL = re.findall(r"^(curl http://127.0.0.1:8425/.*?)^```", README, re.MULTILINE | re.DOTALL)
 ADDRESS = "http://127.0.0.1:8425"
 TOKEN_FILE = "~/.local/share/ragmacs/http-token"
 
