@@ -40,6 +40,19 @@
         (should (equal (buffer-substring-no-properties (overlay-start quote) (overlay-end quote))
                        (plist-get source :quote)))))))
 
+(ert-deftest ragmacs-srv-the-first-answer-of-an-emacs-comes-at-once ()
+  "It takes about a second where a server runs; ten are a failure."
+  (let ((command (split-string (getenv "TEST_RAGMACS"))))
+    (should (zerop (apply #'call-process (car command) nil nil nil (append (cdr command) '("ask" "What is GOGC?"))))))
+  (let ((asked (float-time)) connected)
+    (ragmacs-srv-ask "How large is the heap at the default GOGC?")
+    (setq connected (float-time))
+    (ragmacs-srv-test-settled "*ragmacs*")
+    (let ((answered (float-time)))
+      (message "the first answer took %.0f ms: %.0f to ask, %.0f until it was whole" (* 1000 (- answered asked))
+               (* 1000 (- connected asked)) (* 1000 (- answered connected)))
+      (should (< (- answered asked) 10)))))
+
 (ert-deftest ragmacs-srv-emacs-goes-on-while-an-answer-is-made ()
   "What redisplays and types must not wait: the main loop is never blocked for the time of a request."
   (ragmacs-srv-request-and-wait :ping nil)
