@@ -16,23 +16,11 @@ import typer
 
 from .. import __version__, render
 from ..errors import Cancelled, InvalidParams, RagmacsError, StorageError
-from . import (  # noqa: F401 - their commands
-    allocations,
-    asking,
-    batching,
-    doc,
-    evaluation,
-    explaining,
-    generate,
-    golang,
-    models,
-    profiles,
-    reading,
-    serving,
-    state,
-    summarizing,
-)
 from .terminal import cli
+
+# Each registers its commands, in the order of --help.
+from . import asking, summarizing, batching, reading, state, serving, models, evaluation  # isort: skip  # noqa: F401
+from . import golang, allocations, doc, generate, profiles, explaining  # isort: skip  # noqa: F401
 
 # Of every wrong use; typer has no public name for it.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])

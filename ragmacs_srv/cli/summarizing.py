@@ -28,7 +28,7 @@ def summarize(
     allow: Allow = None,
     mirror: Mirror = None,
 ) -> None:
-    """Say in few words what a page says, each point with the section that says it; nothing is stored."""
+    """Say in few words what a page says, each point with the section that says it; nothing is indexed."""
     with terminal.app(llm_base_url="" if no_llm else None) as app:
         local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
         summary = None

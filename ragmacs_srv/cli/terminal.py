@@ -23,7 +23,7 @@ from ..events import Cancel, Progress, Sink, ignore
 
 cli = typer.Typer(
     name="ragmacs",
-    help="A local documentation assistant: crawl documentation, search it, ask it, open what it quotes.",
+    help="A local documentation assistant: crawl, search, ask, summarize; and what your Go says of memory.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
