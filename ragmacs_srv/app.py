@@ -43,10 +43,11 @@ from .errors import (
 )
 from .events import Cancel, Progress, Sink, ignore, timed
 from .golang import helper
-from .ingest import handbook, lists, sources, walls
+from .ingest import kinds, lists, sources, walls
 from .ingest.address import check_allow, is_allowed, parse_mirror
+from .ingest.kinds import handbook
 from .ingest.lists import Entry
-from .ingest.urls import Parts, canonical, origin, parse, split_fragment
+from .ingest.urls import Parts, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
 from .search import generation, retrieve, soundness
@@ -91,6 +92,7 @@ class App(Composition):
         self._warm = Warm()
         self._first = self  # whom `request` copies: what outlives a request is not stopped by its cancel
         self._generation: Generation | None = None
+        self.own = True  # who asks sits at this machine, and may name what is on it
         self.roots: tuple[Path, ...] = tuple(Path(each).expanduser() for each in settings.go.roots)
 
     def __enter__(self) -> App:
@@ -110,10 +112,10 @@ class App(Composition):
         """This App for one request in one thread, with the same warm parts; any number at the same time.
 
         The generation that it reads stays readable until the end, whatever is published meanwhile. Go code is read
-        below ROOTS, too.
+        below ROOTS, too; no other documents of this machine are.
         """
         mine = copy.copy(self)
-        mine.roots = (*roots, *self.roots)
+        mine.roots, mine.own = (*roots, *self.roots), False
         mine.sink, mine.cancel, mine._generation = timed(sink), cancel or Cancel(), None
         try:
             yield mine
@@ -275,16 +277,17 @@ class App(Composition):
 
         KNOWN_ONLY is for who may not choose where to go, as a tool: only what `standing` knows is then fetched.
         """
-        if url.startswith(handbook.SCHEME):
-            return self.extracted(handbook.response(url.partition("#")[0]))
+        if not self.own:
+            kinds.check_open(url)
         with self.reader(allow=allow, mirror=mirror, only=self._only_known() if known_only else None) as reader:
             return self._fetched(reader, url)[1]
 
     def _fetched(self, reader: Reader, url: str) -> tuple[Response, Page]:
         """What the address URL leads to; raises NoContent for a wall in front of it."""
-        response = reader.fetcher.get(url, cancel=self.cancel)
+        asked = kinds.canonical(url)
+        response = reader.read(asked, self.cancel)
         page = reader.extractor.extract(response, cancel=self.cancel)
-        walls.check(url, page)
+        walls.check(asked, page)
         return response, page
 
     def extracted(self, response: Response) -> Page:
@@ -294,8 +297,7 @@ class App(Composition):
 
     def indexed(self, url: str) -> Page | None:
         """The page at URL as readers see it, or None; raises AddressRefused for what is no address."""
-        url = url.partition("#")[0]
-        return self.generation().page(url if url.startswith(handbook.SCHEME) else canonical(url))
+        return self.generation().page(kinds.canonical(url.partition("#")[0]))
 
     def standing(self, url: str) -> Standing:
         """How well URL is known: indexed, opened by the settings, on the site of a collection, or not at all."""
@@ -324,11 +326,11 @@ class App(Composition):
         known = sources.files(self.settings.folders.sources)
         for path in known.values():
             with suppress(SettingsError, AddressRefused):
-                found.update(map(origin, sources.read(path).seeds))
+                found.update(origin(seed) for seed in sources.read(path).seeds if seed.startswith("http"))
         opened = self.generation()
         for name in opened.manifest.collections:
             if name not in known and name != sources.HANDBOOK:
-                found.update(origin(url) for url, _, _ in opened.pages(name))
+                found.update(origin(url) for url, _, _ in opened.pages(name) if url.startswith("http"))
         return found
 
     def summarize(
@@ -386,7 +388,7 @@ class App(Composition):
         """What the list at ADDRESS names: a page of links, a feed, or a list in any other form."""
         only = self._only_known(allow) if known_only else None
         with self.reader(allow=allow, mirror=mirror, only=only) as reader:
-            response = reader.fetcher.get(address, also=lists.TYPES, cancel=self.cancel)
+            response = reader.means.fetcher.get(address, also=lists.TYPES, cancel=self.cancel)
         return lists.fold(lists.parse(response.body, base=response.url, charset=response.charset))
 
     def subscribed(
@@ -403,7 +405,7 @@ class App(Composition):
             return list(entries)
         only = self._only_known(allow) if known_only else None
         with self.reader(allow=allow, mirror=mirror, only=only) as reader:
-            fetch = partial(reader.fetcher.get, also=lists.TYPES, cancel=self.cancel)
+            fetch = partial(reader.means.fetcher.get, also=lists.TYPES, cancel=self.cancel)
             return feeds.brought(entries, journal, fetch, sink=self.sink, cancel=self.cancel)
 
     def batch(
@@ -536,10 +538,13 @@ class App(Composition):
     def wanted(self, targets: Sequence[str], name: str | None = None) -> list[Source]:
         """The collections that TARGETS name, and one, called NAME, made of the addresses among them."""
         name = checked_name(name)
-        addresses = [each for each in targets if "://" in each]
+        addresses = [each for each in targets if kinds.is_address(each)]
+        if not self.own:
+            for each in addresses:
+                kinds.check_open(each)
         found = [self.source(each) for each in targets if each not in addresses]
         if addresses:
-            host = addresses[0].split("/")[2].replace(":", "-") or "pages"
+            host = re.sub(r"[^\w.-]+", "-", addresses[0].split("://")[-1].partition("/")[0]).strip("-")[:64] or "pages"
             found.append(self.added(Source(name or host, f"Pages of {host}", tuple(addresses), depth=2, max_pages=200)))
         if not found:
             known = ", ".join(sources.files(self.settings.folders.sources))
@@ -598,8 +603,8 @@ class App(Composition):
     def remove(self, target: str) -> int:
         """Forget a collection or one page and publish; returns how many pages went."""
         with self.store() as store, self.reader() as reader:
-            if "://" in target or target.startswith(handbook.SCHEME):
-                removed = store.remove_url(target)
+            if kinds.is_address(target):
+                removed = store.remove_url(kinds.canonical(target))
             elif store.collection(target):
                 removed = store.remove_collection(target)
             else:

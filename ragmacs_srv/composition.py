@@ -18,6 +18,7 @@ from .golang import toolchain
 from .golang.toolchain import Toolchain
 from .golang.workshop import Workshop
 from .ingest.address import check_allow, parse_mirror
+from .ingest.kinds import Means
 from .ingest.urls import Parts
 from .pipeline import Reader
 from .search.embed import (
@@ -176,4 +177,4 @@ class Composition:
             delay=network.delay,
         )
         with fetcher, Extractor() as extractor:
-            yield Reader(fetcher, extractor, self.tokens)
+            yield Reader(Means(fetcher), extractor, self.tokens)

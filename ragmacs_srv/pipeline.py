@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .answer.journal import Kept
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel, Progress, Sink, ignore
-from .ingest import chunk, handbook
+from .ingest import chunk, kinds
 from .ingest.crawl import Frontier, Visit
+from .ingest.kinds import Means
 from .ingest.sections import block_texts, repeated, without
-from .ingest.sources import HANDBOOK, in_scope
+from .ingest.sources import in_scope
 from .ingest.urls import origin
 from .model import Chunk, Page, Response, Section, Source
 from .search import generation
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # a search reads no page: httpx and what comes with it take 0
     import numpy as np
     from numpy.typing import NDArray
 
-    from .ingest.fetch import Fetcher
     from .ingest.worker import Extractor
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
@@ -49,9 +49,9 @@ class TokenCounter(Protocol):
 
 @dataclass(frozen=True)
 class Reader:
-    """What turns an address into chunks: the network, the extraction worker, the model's tokenizer."""
+    """What turns an address into chunks: what it is read with, the extraction worker, the model's tokenizer."""
 
-    fetcher: Fetcher
+    means: Means
     extractor: Extractor
     tokens: TokenCounter
 
@@ -59,6 +59,10 @@ class Reader:
     def recipe(self) -> str:
         """Names extraction and chunking; pages read by another recipe are read again."""
         return f"{EXTRACTION}.{chunk.VERSION}:{self.tokens.name}"
+
+    def read(self, url: str, cancel: Cancel, *, etag: str = "", last_modified: str = "") -> Response:
+        """The document at the canonical address URL, as its kind reads it: see `kinds.Kind`."""
+        return kinds.of(url).read(url, self.means, cancel, etag=etag, last_modified=last_modified)
 
     def split(self, sections: Iterable[Section]) -> list[list[Chunk]]:
         """The chunks of each section."""
@@ -117,10 +121,7 @@ def crawl(
     cancel = cancel or Cancel()
     started = store.start_crawl(source, dict(options or {}), now())
     report = Report(source.name)
-    if source.name == HANDBOOK:
-        _read_handbook(store, reader, source, report, sink, cancel)
-    else:
-        _Walk(store, reader, source, Frontier(source), cancel).run(started, report, sink, grown)
+    _Walk(store, reader, source, Frontier(source), cancel).run(started, report, sink, grown)
     store.finish_crawl(source.name, now())
     return report
 
@@ -174,6 +175,8 @@ def _shelved(store: Store, reader: Reader, receipt: Receipt, kept: Kept | None) 
 def plan(source: Source) -> Iterator[tuple[str, str]]:
     """(address, reason against it or "") of everything a crawl of SOURCE knows before its first request."""
     frontier = Frontier(source)
+    for seed in source.seeds:
+        frontier.start(seed)
     for visit in frontier:
         yield visit.url, ""
     yield from frontier.refused.items()
@@ -204,6 +207,7 @@ class _Walk:
     def run(self, started: str, report: Report, sink: Sink, grown: Callable[[], None]) -> None:
         """Visit every address of the frontier; what has a receipt since STARTED is not asked again."""
         name, frontier = self.source.name, self.frontier
+        listed = self.start(report, sink)
         for visit in frontier:
             self.cancel.check()
             sink(Progress(f"crawl {name}", frontier.taken - 1, frontier.total, visit.url))
@@ -220,15 +224,32 @@ class _Walk:
                 self.store.record(receipt)
                 report.add(receipt)
         report.cut = frontier.cut
-        self.drop_departed()
+        if listed and not frontier.cut:
+            self.drop_departed()
         sink(Progress(f"crawl {name}", frontier.taken, frontier.taken))
+
+    def start(self, report: Report, sink: Sink) -> bool:
+        """Meet the documents that the seeds stand for; False when one of them could not tell its own."""
+        complete = True
+        for n, seed in enumerate(self.source.seeds):
+            self.cancel.check()
+            sink(Progress(f"list {self.source.name}", n, len(self.source.seeds), seed))
+            try:
+                for url in kinds.of(seed).pages(seed, self.reader.means, self.cancel):
+                    self.frontier.start(url)
+            except AddressRefused as exc:
+                self.frontier.refused[seed] = exc.message
+            except (FetchError, RobotsDenied, NoContent) as exc:
+                complete = False
+                report.add(self.do_without(Visit(seed, 0), exc, self.store.receipt(self.source.name, seed)))
+        return complete
 
     def visit(self, visit: Visit, before: Receipt | None) -> Receipt:
         """Read one address; what comes of it is committed before this returns."""
         known = self.known(visit, before)
         etag, last_modified = (known.etag, known.last_modified) if known else ("", "")
         try:
-            response = self.reader.fetcher.get(visit.url, etag=etag, last_modified=last_modified, cancel=self.cancel)
+            response = self.reader.read(visit.url, self.cancel, etag=etag, last_modified=last_modified)
             return self.take(visit, response, known)
         except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
             return self.do_without(visit, exc, before)
@@ -294,28 +315,9 @@ class _Walk:
 
     def drop_departed(self) -> None:
         """Take out of the collection what a finished, uncut crawl no longer meets."""
-        if self.frontier.cut:
-            return
         for receipt in list(self.store.receipts(self.source.name)):
             if receipt.url not in self.frontier.refused and not self.frontier.met(receipt.url):
                 self.store.remove_receipt(self.source.name, receipt.url)
-
-
-def _read_handbook(store: Store, reader: Reader, source: Source, report: Report, sink: Sink, cancel: Cancel) -> None:
-    for n, response in enumerate(handbook.responses()):
-        cancel.check()
-        sink(Progress(f"read {source.name}", n, len(source.seeds), response.url))
-        known = store.validators(response.url)
-        digest = _sha256(response.body)
-        same = known is not None and (known.body_hash, known.chunker) == (digest, reader.recipe)
-        status = "unchanged" if same else "changed" if known else "new"
-        receipt = Receipt(source.name, response.url, status, response.url, "", "", digest, 0, now())
-        if same:
-            store.record(receipt)
-        else:
-            page = reader.extractor.extract(response, cancel=cancel)
-            _put(store, reader, response, page, receipt, _text_hash(page))
-        report.add(receipt)
 
 
 def _put(store: Store, reader: Reader, response: Response, page: Page, receipt: Receipt, text_hash: str) -> None:

@@ -11,6 +11,7 @@ from ragmacs_srv import pipeline
 from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel, Progress
 from ragmacs_srv.ingest.fetch import Fetcher
+from ragmacs_srv.ingest.kinds import Means
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Source
 from ragmacs_srv.pipeline import Reader, Report
@@ -56,7 +57,7 @@ def crawl(store: Store, extractor: Extractor) -> Crawl:
         options = {key: changes.pop(key) for key in ("sink", "cancel") if key in changes}
         source = Source("demo", "Demo", tuple(site.origin + seed for seed in seeds), depth=3)
         with Fetcher(allow=[site.origin]) as fetcher:
-            reader = Reader(fetcher, extractor, Words())
+            reader = Reader(Means(fetcher), extractor, Words())
             return pipeline.crawl(store, reader, replace(source, **changes), **options)  # type: ignore[arg-type]
 
     return run
@@ -204,7 +205,7 @@ def test_lines_that_repeat_on_an_unmarked_site_are_dropped(store: Store, crawl: 
     with pages(root=html(words("roots"), links=tuple(f"/{name}" for name in parts)), **parts) as site:
         crawl(site)
         with Fetcher() as fetcher:
-            pipeline.drop_repeats(store, Reader(fetcher, extractor, Words()), [site.origin])
+            pipeline.drop_repeats(store, Reader(Means(fetcher), extractor, Words()), [site.origin])
         texts = [section.text for url in store.urls() for section in store.page(url).page.sections]
         assert any("part 3" in text for text in texts)
         assert not any("menu of the whole site" in text for text in texts)
@@ -215,7 +216,7 @@ def test_publishing_embeds_only_what_has_no_vector(store: Store, crawl: Crawl, e
     embedder = HashEmbedder()
     root = html(words("roots"), links=("/a",))
     with pages(root=root, a=html(words("apples"))) as site, Fetcher() as fetcher:
-        reader = Reader(fetcher, extractor, Words())
+        reader = Reader(Means(fetcher), extractor, Words())
         crawl(site)
         assert pipeline.embed(store, embedder) == 2
         assert pipeline.publish(store, reader, embedder) is not None
@@ -231,7 +232,7 @@ def test_readers_keep_their_generation_while_the_next_is_published(
     store: Store, crawl: Crawl, extractor: Extractor
 ) -> None:
     with pages(root=html(words("apples"))) as site, Fetcher() as fetcher:
-        reader = Reader(fetcher, extractor, Words())
+        reader = Reader(Means(fetcher), extractor, Words())
         crawl(site)
         pipeline.publish(store, reader, None)
         with generation.current(store.folder) as opened:  # type: ignore[union-attr]

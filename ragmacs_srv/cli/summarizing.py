@@ -10,8 +10,7 @@ import typer
 
 from .. import render
 from ..answer.summarize import LENGTH, STYLES, Summary
-from ..ingest import files
-from ..ingest.handbook import SCHEME
+from ..ingest import files, kinds
 from ..model import Response
 from .terminal import Allow, Mirror, Terminal, command, entries
 
@@ -30,7 +29,7 @@ def summarize(
 ) -> None:
     """Say in few words what a page says, each point with the section that says it; nothing is indexed."""
     with terminal.app(llm_base_url="" if no_llm else None) as app:
-        local = None if "://" in target or target.startswith(SCHEME) else app.extracted(_file(target))
+        local = None if kinds.is_address(target) else app.extracted(_file(target))
         summary = None
         form: dict[str, Any] = {"length": length, "style": style, "language": language, "refresh": refresh}
         for piece in app.summarize(target, **form, allow=entries(allow), mirror=entries(mirror), page=local):

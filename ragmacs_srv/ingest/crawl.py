@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from ..errors import AddressRefused
 from ..model import Source
+from . import kinds
 from .sources import in_scope
-from .urls import canonical
 
 MAX_SEGMENTS = 16
 MAX_VARIANTS = 50  # query strings of one path: a calendar or a faceted search, not fifty documents
@@ -25,7 +25,7 @@ class Visit:
 
 
 class Frontier:
-    """The addresses of one crawl, nearest first; iterate to take them, `add` what a page links to.
+    """The addresses of one crawl, nearest first; `start` with some, iterate to take them, `add` what a page links to.
 
     Every address is given out once. `max_pages` counts what is given out; `cut` is how many more there
     were then. With their reasons, `refused` holds the seeds that are never read, `traps` the links that
@@ -40,8 +40,6 @@ class Frontier:
         self.taken = 0
         self.refused: dict[str, str] = {}
         self.traps: dict[str, str] = {}
-        for seed in source.seeds:
-            self._meet(seed, 0)
 
     def __iter__(self) -> Iterator[Visit]:
         while self._queue and self.taken < self._source.max_pages:
@@ -58,6 +56,10 @@ class Frontier:
         """How many addresses will have been taken, as far as is known now."""
         return min(self.taken + len(self._queue), self._source.max_pages)
 
+    def start(self, address: str) -> None:
+        """Meet ADDRESS, which a seed is, or stands for."""
+        self._meet(address, 0)
+
     def add(self, links: Iterable[str], depth: int) -> None:
         """Meet the LINKS of a page that is DEPTH away from a seed."""
         if depth < self._source.depth:
@@ -71,8 +73,10 @@ class Frontier:
         return known
 
     def _meet(self, address: str, depth: int) -> None:
+        if depth > 0 and kinds.is_local(address):  # of a page, which may not choose what is read on this machine
+            return
         try:
-            url = canonical(address)
+            url = kinds.canonical(address)
         except AddressRefused as exc:
             if depth == 0:
                 self.refused[address] = exc.message

@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from ..errors import NoContent
 from ..model import Page
-from . import org, sniff, walls
+from . import kinds, org, sniff, walls
 from .charset import decode
 from .clean import clean, is_byline
 from .dom import clear, heading_text, line, walk
@@ -55,6 +55,8 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
         page = _from_html(decode(body, charset, declared=True), url)
     elif media_type in ORG:
         page = _from_org(decode(body, charset), url)
+    elif read_kind := kinds.extractor(media_type):
+        page = read_kind(body, url)
     elif media_type in PDF:
         from .pdf import read  # here: it takes as long to import as thirty pages take to read
 

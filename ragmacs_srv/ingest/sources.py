@@ -14,7 +14,7 @@ from ..model import Source
 from ..settings import nearest, read_toml
 
 KEYS = tuple(item.name for item in fields(Source))
-HANDBOOK = "handbook"  # the collection that ships as text; see ingest/handbook.py
+HANDBOOK = "handbook"  # the collection that ships as text; see ingest/kinds/handbook.py
 
 
 def shipped() -> Path:
@@ -64,7 +64,9 @@ def in_scope(source: Source, url: str) -> str:
 
 
 def _folder(seed: str) -> str:
-    scheme, _, rest = seed.partition("://")
+    scheme, slashes, rest = seed.partition("://")
+    if not slashes:  # info:elisp
+        return seed.partition(":")[0] + ":"
     return f"{scheme}://{rest.rpartition('/')[0]}/" if "/" in rest else f"{scheme}://{rest}/"
 
 

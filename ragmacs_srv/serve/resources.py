@@ -10,7 +10,8 @@ from urllib.parse import quote, unquote
 
 from ..app import App
 from ..errors import InvalidParams, NotIndexed
-from ..ingest import handbook, sources
+from ..ingest import sources
+from ..ingest.kinds import handbook
 from ..search.generation import Generation
 
 COLLECTION = "ragmacs://collection/"  # and its name

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol
 from .. import pipeline
 from ..answer.summarize import LENGTH, STYLES, Point, Style, Summary
 from ..errors import AddressRefused, InvalidParams
+from ..ingest import kinds
 from ..ingest.address import vet
 from ..ingest.urls import parse, shown, split_fragment
 from ..model import Answer, Citation, Hit, Page, Section, Source, Standing
@@ -231,8 +232,7 @@ def _citation(citation: Citation) -> str:
 
 def _address(url: str) -> str:
     """URL; raises AddressRefused, with an example, for what is none."""
-    if not url.startswith("handbook:"):
-        parse(url)
+    kinds.canonical(url)
     return url
 
 
@@ -305,7 +305,7 @@ def _proposed(app: Library, address: str, name: str, depth: int) -> tuple[Source
 
 def _objection(app: Library, url: str) -> str:
     """Why the network rules will refuse URL as far as can be told without asking anybody, or ""."""
-    if url.startswith("handbook:") or app.standing(url) in {"indexed", "allowed"}:
+    if app.standing(url) in {"indexed", "allowed"}:
         return ""
     try:
         vet(parse(url), allow=(), resolve=None)

@@ -13,8 +13,8 @@ from ragmacs_srv.answer.ask import Budget, ask
 from ragmacs_srv.answer.llm import OpenAIChat
 from ragmacs_srv.answer.rerank import Judge
 from ragmacs_srv.errors import NotIndexed
-from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.fetch import Fetcher
+from ragmacs_srv.ingest.kinds import Means, handbook
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Answer
 from ragmacs_srv.pipeline import Reader
@@ -34,7 +34,7 @@ def opened(page_reader: Extractor, tmp_path_factory: pytest.TempPathFactory) -> 
     """The handbook, indexed with vectors."""
     folder: Path = tmp_path_factory.mktemp("store")
     with Store(folder) as store, Fetcher() as fetcher:
-        reader = Reader(fetcher, page_reader, Words())
+        reader = Reader(Means(fetcher), page_reader, Words())
         pipeline.crawl(store, reader, handbook.source())
         pipeline.embed(store, EMBEDDER)
         pipeline.publish(store, reader, EMBEDDER)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from ragmacs_srv.answer import evaluation, questions
-from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.extract import extract
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.model import Section
 from ragmacs_srv.search.terms import content_spans, terms
 

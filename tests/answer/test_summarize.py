@@ -16,8 +16,8 @@ from ragmacs_srv.answer.summarize import STYLES, Point, Summary, summarize
 from ragmacs_srv.answer.units import size
 from ragmacs_srv.errors import Cancelled, InvalidParams, NoContent
 from ragmacs_srv.events import Cancel, Progress
-from ragmacs_srv.ingest import handbook
 from ragmacs_srv.ingest.extract import extract
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.model import Page
 from tests.llm_server import Act, Reply, Request, Server, delta, refuses, says, scripted
 from tests.search import library

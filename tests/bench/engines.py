@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragmacs_srv.errors import EmbedderMissing
-from ragmacs_srv.ingest import chunk, handbook
+from ragmacs_srv.ingest import chunk
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.search.embed import (
     ModelFolder,

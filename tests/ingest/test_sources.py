@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ragmacs_srv.errors import InvalidParams, NoContent, SettingsError
-from ragmacs_srv.ingest import handbook, sources
+from ragmacs_srv.errors import IngestError, InvalidParams, SettingsError
+from ragmacs_srv.events import Cancel
+from ragmacs_srv.ingest import sources
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.model import Source
 
 
@@ -82,5 +84,5 @@ def test_every_handbook_page_is_a_markdown_response() -> None:
 
 @pytest.mark.parametrize("name", ["no-such-page", "../sources/go-gc", "/etc/passwd", ""])
 def test_only_pages_of_the_handbook_can_be_named(name: str) -> None:
-    with pytest.raises(NoContent):
-        handbook.response(f"handbook:{name}")
+    with pytest.raises(IngestError):
+        handbook.read(f"handbook:{name}", None, Cancel())

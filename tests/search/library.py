@@ -19,7 +19,7 @@ from tests.fakes import HashEmbedder
 
 AT = "2026-03-01T12:00:00+00:00"
 SITE = "https://go.example/doc"
-READER = pipeline.Reader(fetcher=None, extractor=None, tokens=Words())  # to publish, only its recipe is needed
+READER = pipeline.Reader(means=None, extractor=None, tokens=Words())  # to publish, only its recipe is needed
 VOCABULARY = """heap collector cycle GOGC GOMEMLIMIT limit live memory pointer struct field padding stack escape
 goroutine leak channel pool arena profile finalizer cleanup weak root mark sweep pause latency throughput
 debug.SetGCPercent runtime.GC runtime/metrics sync.Pool unsafe.Pointer allocs_per_op go1.25""".split()  # noqa: SIM905

@@ -17,7 +17,7 @@ from ragmacs_srv import settings
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import Cancelled, EmbedderMissing, SettingsError
 from ragmacs_srv.events import Cancel
-from ragmacs_srv.ingest import handbook
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.search.embed import Embedder, TokenEmbedder
 from ragmacs_srv.search.remote import ASKING, INDEXING, EndpointEmbedder, Patience, unit_vectors
 from tests.fakes import HashEmbedder

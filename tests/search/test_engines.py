@@ -17,7 +17,7 @@ from ragmacs_srv import settings
 from ragmacs_srv.app import App
 from ragmacs_srv.errors import Cancelled, EmbedderMissing
 from ragmacs_srv.events import Cancel
-from ragmacs_srv.ingest import handbook
+from ragmacs_srv.ingest.kinds import handbook
 from ragmacs_srv.search import export, remote
 from ragmacs_srv.search.embed import (
     BATCH,

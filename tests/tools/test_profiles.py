@@ -12,7 +12,7 @@ import pytest
 from ragmacs_srv import registry
 from ragmacs_srv.app import App
 from ragmacs_srv.golang import why
-from ragmacs_srv.ingest import handbook as pages
+from ragmacs_srv.ingest.kinds import handbook as pages
 from ragmacs_srv.registry import BUDGET, Result
 from ragmacs_srv.settings import load
 from tests.conftest import Cli
