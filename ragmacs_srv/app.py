@@ -277,13 +277,13 @@ class App(Composition):
 
         KNOWN_ONLY is for who may not choose where to go, as a tool: only what `standing` knows is then fetched.
         """
-        if not self.own:
-            kinds.check_open(url)
         with self.reader(allow=allow, mirror=mirror, only=self._only_known() if known_only else None) as reader:
             return self._fetched(reader, url)[1]
 
     def _fetched(self, reader: Reader, url: str) -> tuple[Response, Page]:
         """What the address URL leads to; raises NoContent for a wall in front of it."""
+        if not self.own:
+            kinds.check_open(url)
         asked = kinds.canonical(url)
         response = reader.read(asked, self.cancel)
         page = reader.extractor.extract(response, cancel=self.cancel)
