@@ -15,7 +15,7 @@ import re
 import shlex
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -41,6 +41,7 @@ MAX_REDIRECTS = 5
 MAX_ADDRESSES = 3  # dialled of one name; together they have `connect_timeout`
 RESOLVE_TIMEOUT = 8.0  # seconds; longer than one server of a resolver is given, short enough to wait for
 
+TOLD = SUCCESS | {400}  # what an interface answers in words: api.stackexchange.com/docs/error-handling
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
     "User-Agent": USER_AGENT,
@@ -66,11 +67,16 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request: to whom, with which headers besides our own, and how many bytes of the answer we take."""
+    """One request: to whom, with which headers besides our own, and how many bytes of the answer we take.
+
+    SECRET is a parameter that stands in the request and nowhere else. A body comes with the statuses in TOLD.
+    """
 
     hop: Hop
     headers: Mapping[str, str]
     limit: int
+    secret: str = ""
+    told: frozenset[int] = SUCCESS
 
 
 class Fetcher:
@@ -150,8 +156,42 @@ class Fetcher:
         ALSO are media types that are taken besides those of pages.
         Raises AddressRefused, RobotsDenied, FetchError, NoContent and Cancelled.
         """
-        try:
+        with self._noting():
             return self._walk(parse(url), _validators(etag, last_modified), also, cancel or Cancel())
+
+    def call(self, url: str, *, secret: str = "", cancel: Cancel | None = None) -> Response:
+        """What the interface for programs at URL answers, in JSON: an error (400), too, as its body says what is wrong.
+
+        Its robots.txt is not asked: that is for who follows links, while an interface is published to be called, by
+        rules of its own. SECRET, as "key=…", is sent with the query and is in no Response, error or log; so that
+        nobody else gets it, a redirect is an error. Raises AddressRefused, FetchError, NoContent and Cancelled.
+        """
+        cancel = cancel or Cancel()
+        with self._noting():
+            budget = Budget(self._deadline, self._clock)
+            hop = self._vet(parse(url), budget, cancel)
+            question = Question(hop, {"Accept": "application/json"}, self._max_bytes, secret, TOLD)
+            reply = self._tried(question, hop.delay, budget, cancel)
+            return to_response(
+                reply,
+                hop.identity,
+                hop.dialled,
+                conditional=False,
+                max_bytes=self._max_bytes,
+                kinds=frozenset({"application/json"}),
+                told=TOLD,
+            )
+
+    def postpone(self, url: str, seconds: float) -> None:
+        """Whoever asks the site of URL next waits for SECONDS from now, as it wishes."""
+        identity = parse(url)
+        self._pace.postpone(self._mirrors.get(identity.origin, identity).origin, seconds)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What is refused is logged; who could not be reached is remembered."""
+        try:
+            yield
         except (AddressRefused, RobotsDenied) as refusal:
             _log(refusal)
             raise
@@ -227,16 +267,20 @@ class Fetcher:
         return _at(target, parse(site)) if site else target
 
     def _ask(self, hop: Hop, validators: Mapping[str, str], budget: Budget, cancel: Cancel) -> Reply:
-        """The answer of one hop, after as many tries as make sense."""
-        origin = hop.dialled.origin
-        rules = self._rules.get(origin, cancel, lambda: self._read_robots(hop, cancel))
+        """The answer of one hop, if its site lets robots ask."""
+        rules = self._rules.get(hop.dialled.origin, cancel, lambda: self._read_robots(hop, cancel))
         rules.check(hop.dialled.url, name=shown(hop.identity.url))
         question = Question(hop, validators, self._max_bytes)
+        return self._tried(question, max(hop.delay, rules.delay), budget, cancel)
+
+    def _tried(self, question: Question, delay: float, budget: Budget, cancel: Cancel) -> Reply:
+        """The answer to QUESTION, after as many tries as make sense, DELAY seconds after the one before at least."""
+        origin = question.hop.dialled.origin
         for attempt in range(1, TRIES + 1):
-            self._wait_for_turn(origin, max(hop.delay, rules.delay), cancel)
+            self._wait_for_turn(origin, delay, cancel)
             try:
                 reply = self._exchange(question, budget, cancel)
-            except (Dropped, Unreachable):  # it has answered before, when it was asked for its rules
+            except (Dropped, Unreachable):  # most have answered before, when they were asked for their rules
                 if attempt == TRIES:
                     raise
                 wait: float | None = backoff(attempt)
@@ -308,6 +352,7 @@ class Fetcher:
     ) -> Reply:
         """Dial ADDRESS, but speak to the host: its name is in the request, and its certificate is checked."""
         url = question.hop.dialled
+        target = f"{url.target}{'&' if url.query else '?'}{question.secret}" if question.secret else url.target
         connect = min(self._connect_timeout / share, seconds)
         extensions: dict[str, Any] = {
             "trace": wire.trace,
@@ -318,11 +363,11 @@ class Fetcher:
         with _foreign_errors(question.hop, "" if transport is self._direct else " by way of the proxy"):
             request = httpx.Request(
                 "GET",
-                httpx.URL(scheme=url.scheme, host=address, port=url.port, raw_path=url.target.encode("ascii")),
+                httpx.URL(scheme=url.scheme, host=address, port=url.port, raw_path=target.encode("ascii")),
                 headers={**_HEADERS, **question.headers, "Host": url.netloc},
                 extensions=extensions,
             )
-            return _receive(transport.handle_request(request), question.limit)
+            return _receive(transport.handle_request(request), question.limit, question.told)
 
 
 def _validators(etag: str, last_modified: str) -> dict[str, str]:
@@ -331,11 +376,11 @@ def _validators(etag: str, last_modified: str) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value and value.isascii() and value.isprintable()}
 
 
-def _receive(response: httpx.Response, limit: int) -> Reply:
-    """Read the body of a success as far as LIMIT; no other body is of interest."""
+def _receive(response: httpx.Response, limit: int, told: Collection[int]) -> Reply:
+    """Read the body that comes with a status in TOLD as far as LIMIT; no other body is of interest."""
     try:
         body = b""
-        if response.status_code in SUCCESS:
+        if response.status_code in told:
             body = unpack(response.iter_raw(), response.headers.get("content-encoding", ""), limit)
         return Reply(response.status_code, response.headers, body)
     finally:

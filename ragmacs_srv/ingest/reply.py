@@ -50,15 +50,16 @@ def to_response(
     conditional: bool,
     max_bytes: int,
     kinds: frozenset[str] = READABLE,
+    told: frozenset[int] = SUCCESS,
 ) -> Response:
-    """The response for IDENTITY, as it came from the address DIALLED.
+    """The response for IDENTITY, as it came from the address DIALLED; a status in TOLD is a success.
 
     FetchError for a status that is no success, and for a page too large or of a type we cannot read;
     NoContent for an empty one.
     """
     if reply.status == 304 and conditional:
         return _response(reply, identity, dialled, "")
-    if reply.status not in SUCCESS:
+    if reply.status not in told:
         raise _failure(shown(identity.url), reply)
     _check_size(shown(identity.url), len(reply.body), max_bytes)
     kind = sniff.media_type(reply.body, reply.header("content-type"), identity.path)
