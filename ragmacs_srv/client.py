@@ -26,7 +26,8 @@ STDIN_LIMIT = 200_000  # characters, as in cli/terminal.py
 SERVE = ("-m", "ragmacs_srv", "serve", "--detach")  # starts a server, and ends when that answers
 TOKEN = 1  # of what is streamed to us: a connection asks for one thing at a time
 GONE_HINT = "try again; --no-server works without one"
-KEYS = {"RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY"}  # which users export for good; the rest is set for one command
+# Which users export for good; the rest is set for one command.
+KEYS = {"RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS_STACKEXCHANGE_KEY"}
 XDG = {"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"}
 
 COMMON = {

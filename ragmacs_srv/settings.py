@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from .errors import SettingsError
 
-NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS_DEBUG"}
+NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS_STACKEXCHANGE_KEY", "RAGMACS_DEBUG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,13 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StackExchangeSettings:
+    """The interface that questions and answers are read by; it needs no key for 300 requests a day."""
+
+    key_command: str = ""  # prints a key for more, free at stackapps.com; RAGMACS_STACKEXCHANGE_KEY wins
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """The server that Emacs, the shell and other clients share."""
 
@@ -160,6 +167,7 @@ class Settings:
     llm: LLMSettings = field(default_factory=LLMSettings)
     answer: AnswerSettings = field(default_factory=AnswerSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    stackexchange: StackExchangeSettings = field(default_factory=StackExchangeSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
     go: GoSettings = field(default_factory=GoSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -177,6 +185,7 @@ SECTIONS: Mapping[str, type] = {
     "llm": LLMSettings,
     "answer": AnswerSettings,
     "network": NetworkSettings,
+    "stackexchange": StackExchangeSettings,
     "serve": ServeSettings,
     "go": GoSettings,
 }
@@ -288,7 +297,8 @@ def _known(key: str, origin: str) -> str:
     if key in _types():
         return key
     if key.rpartition(".")[2] in {"key", "api_key", "token", "password"}:
-        section = "embed" if key.startswith("embed.") else "llm"
+        section = key.partition(".")[0]
+        section = section if section in {"embed", "stackexchange"} else "llm"
         hint = f"set RAGMACS_{section.upper()}_KEY or [{section}] key_command"
         raise SettingsError(f"{origin}: {key} looks like a secret", hint=hint)
     raise SettingsError(f"{origin}: unknown key {key}", hint=nearest(key, list(_types())))

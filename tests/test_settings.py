@@ -44,6 +44,7 @@ def test_later_places_win_and_each_value_knows_its_origin(home: Path) -> None:
         ("[network]\nallow = [1]\n", "a list of strings", ""),
         ("[llm]\napi_key = 'sk-1'\n", "secret", "RAGMACS_LLM_KEY"),
         ("[embed]\napi_key = 'sk-1'\n", "secret", "RAGMACS_EMBED_KEY"),
+        ("[stackexchange]\nkey = 'sk-1'\n", "secret", "RAGMACS_STACKEXCHANGE_KEY"),
         ("[embed]\nengine = 'magic'\n", "one of onnx, torch, openvino-bf16, endpoint", ""),
         ("not toml", "config.toml", ""),
     ],
