@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,4 +177,8 @@ class Composition:
             delay=network.delay,
         )
         with fetcher, Extractor() as extractor:
-            yield Reader(Means(fetcher), extractor, self.tokens)
+            means = Means(fetcher, stackexchange_key=cache(self._stackexchange_key))
+            yield Reader(means, extractor, self.tokens)
+
+    def _stackexchange_key(self) -> str:
+        return api_key("stackexchange", self.settings.stackexchange.key_command, self._environ)

@@ -224,8 +224,8 @@ class _Walk:
                 self.store.record(receipt)
                 report.add(receipt)
         report.cut = frontier.cut
-        if listed and not frontier.cut:
-            self.drop_departed()
+        if listed:
+            self.settle_departed(started, report, sink)
         sink(Progress(f"crawl {name}", frontier.taken, frontier.taken))
 
     def start(self, report: Report, sink: Sink) -> bool:
@@ -237,6 +237,8 @@ class _Walk:
             try:
                 for url in kinds.of(seed).pages(seed, self.reader.means, self.cancel):
                     self.frontier.start(url)
+                    if self.frontier.cut > self.source.max_pages and kinds.outlasts(url, self.source.seeds):
+                        break  # it has a list of endlessly many read, whose end is of no use
             except AddressRefused as exc:
                 self.frontier.refused[seed] = exc.message
             except (FetchError, RobotsDenied, NoContent) as exc:
@@ -313,10 +315,16 @@ class _Walk:
         reason = in_scope(self.source, url)
         return "" if visit.depth == 0 and reason.startswith("outside") else reason
 
-    def drop_departed(self) -> None:
-        """Take out of the collection what a finished, uncut crawl no longer meets."""
+    def settle_departed(self, started: str, report: Report, sink: Sink) -> None:
+        """Take out of the collection what a finished, uncut crawl no longer meets; what may be there still is asked."""
         for receipt in list(self.store.receipts(self.source.name)):
-            if receipt.url not in self.frontier.refused and not self.frontier.met(receipt.url):
+            if receipt.url in self.frontier.refused or self.frontier.met(receipt.url):
+                continue
+            if receipt.page and kinds.outlasts(receipt.url, self.source.seeds):
+                self.cancel.check()
+                sink(Progress(f"crawl {self.source.name}", self.frontier.taken, self.frontier.taken, receipt.url))
+                report.add(self.visit(Visit(receipt.url, 0), receipt) if receipt.at < started else receipt)
+            elif not self.frontier.cut:
                 self.store.remove_receipt(self.source.name, receipt.url)
 
 

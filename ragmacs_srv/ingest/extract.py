@@ -95,6 +95,17 @@ def _from_html(text: str, url: str) -> Page:
     return page
 
 
+def fragment(text: str, url: str) -> list[Piece]:
+    """The blocks of TEXT, HTML that is a part of the page at URL; no link opens at a heading in it."""
+    _, body = _parse(f"<html><body>{text}</body></html>", url)
+    clean(body, body)
+    return [
+        Piece("heading", f"{'#' * part.level} {part.text}") if isinstance(part, Heading) else part
+        for part in walk(body)
+        if part.text
+    ]
+
+
 def _parse(text: str, url: str) -> tuple[_Element, _Element]:
     """The tree of a document, and its body."""
     parser = HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True, collect_ids=False)

@@ -18,6 +18,7 @@ from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import KINDS, Means, handbook
 from ragmacs_srv.ingest.worker import Extractor
 from tests.servers import Answer, serve
+from tests.stackexchange_server import ORIGIN, question, reply, stackexchange
 
 Example = tuple[str, Means]  # an address, and what its kind reads it with
 
@@ -37,9 +38,18 @@ def in_the_handbook() -> Iterator[Example]:
         yield next(handbook.responses()).url, Means(fetcher)
 
 
+@contextmanager
+def at_stack_overflow() -> Iterator[Example]:
+    body = "<p>" + "Some words that were made up. " * 9 + "</p>"
+    asked = question(7, "Title", body, reply(70, body, accepted=True))
+    with stackexchange(asked) as api, Fetcher(mirrors={ORIGIN: api.origin}) as fetcher:
+        yield "stackexchange:go", Means(fetcher)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
+    "stackexchange": at_stack_overflow,
 }
 
 

@@ -23,7 +23,9 @@ KINDS: Final = {  # scheme: module
     "http": "web",
     "https": "web",
     "handbook": "handbook",
+    "stackexchange": "stackexchange",
 }
+_LISTED: Final = frozenset({"stackexchange"})  # a list of these is not all there is: see `outlasts`
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
 
@@ -34,6 +36,8 @@ class Means:
 
     fetcher: Fetcher
     at_hand: dict[str, Response] = field(default_factory=dict)  # what came with a list of pages, until it is read
+    learnt: dict[str, str] = field(default_factory=dict)  # what a kind found out about a site, while this lasts
+    stackexchange_key: Callable[[], str] = str  # for its interface; "": none
 
 
 class Kind(Protocol):
@@ -94,6 +98,12 @@ def is_local(address: str) -> bool:
     """Whether ADDRESS is of a kind that reads this machine; False for what is no address."""
     scheme = scheme_of(address)
     return scheme in KINDS and _module(scheme).LOCAL
+
+
+def outlasts(address: str, seeds: Iterable[str]) -> bool:
+    """Whether the document at ADDRESS may be there still, though nothing that SEEDS stand for is called so any more."""
+    scheme = scheme_of(address)
+    return scheme in _LISTED and any(scheme_of(seed) == scheme for seed in seeds)
 
 
 def check_open(address: str) -> None:

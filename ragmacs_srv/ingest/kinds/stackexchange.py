@@ -1,0 +1,132 @@
+"""`stackexchange:` addresses become questions with their best answers, by the sites' own interface.
+
+`stackexchange:[SITE/]TAG[+TAG…]` stands for the questions that have all these tags, those with most votes first;
+`stackexchange:[SITE/]questions/ID` is one of them. Each is known and cited under its own address at the site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from ...errors import AddressRefused, FetchError
+from ...events import Cancel
+from ...model import Page, Response
+from .. import posts, stackapi
+from . import Means, media_type
+
+log = logging.getLogger(__name__)
+
+LOCAL = False
+SCHEME = "stackexchange:"
+PAGE_SIZE = 100  # the most that is given at once
+MAX_PAGES = 10  # of a list: a thousand questions; a tag more makes a better list than a longer one
+
+_DEFAULT: Final = "stackoverflow"
+_ADDRESS: Final = re.compile(r"(?:(?P<site>[^/]+)/)??(?:questions/(?P<id>[0-9]{1,15})|(?P<tags>[^/]+))")
+_SITE: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+_NETWORK: Final = re.compile(r"(\.(stackexchange|com))+$")  # what the names of sites go without
+_TAG: Final = re.compile(r"[\w.+#-]+")
+
+
+class Place(NamedTuple):
+    """What an address names: one question of a site, or, with the id 0, the questions that have all the tags."""
+
+    site: str
+    tags: tuple[str, ...] = ()
+    id: int = 0
+
+    @property
+    def url(self) -> str:
+        site = "" if self.site == _DEFAULT else self.site + "/"
+        return SCHEME + site + ("+".join(quote(tag, safe="") for tag in self.tags) or f"questions/{self.id}")
+
+
+def canonical(address: str) -> str:
+    return parse(address).url
+
+
+def parse(address: str) -> Place:
+    """What ADDRESS names; raises AddressRefused."""
+    found = _ADDRESS.fullmatch(address.partition("#")[0][len(SCHEME) :])
+    site = _NETWORK.sub("", (found["site"] or _DEFAULT).lower()) if found else ""
+    tags = sorted({unquote(tag).lower() for tag in found["tags"].split("+")}) if found and found["tags"] else []
+    if not found or not _SITE.fullmatch(site) or not all(map(_TAG.fullmatch, tags)):
+        hint = (
+            "stackexchange:go+pprof, stackexchange:emacs/org-mode or stackexchange:questions/123; c%2B%2B is a tag, too"
+        )
+        message = f"{address[:200]!r} is no address of questions"
+        raise AddressRefused(message, hint=hint, data={"url": address[:200], "rule": "form"})
+    return Place(site, tuple(tags), int(found["id"] or 0))
+
+
+def pages(address: str, means: Means, cancel: Cancel) -> Iterator[str]:
+    place = parse(address)
+    if not place.tags:
+        yield place.url
+        return
+    for number in range(1, MAX_PAGES + 1):
+        cancel.check()
+        answer = stackapi.ask(
+            means,
+            cancel,
+            "questions",
+            site=place.site,
+            tagged=";".join(place.tags),  # those with all of them
+            sort="votes",
+            order="desc",
+            pagesize=PAGE_SIZE,
+            page=number,
+        )
+        if not answer.items and number == 1:
+            hint = f"look the tags up at the site: {place.site} has no question with all of them"
+            raise FetchError(f"no questions: {place.url}", hint=hint, data={"url": place.url})
+        for item in answer.items:
+            url, response = _response(place.site, item, answer)
+            means.at_hand[url] = response
+            yield url
+        if not answer.has_more:
+            return
+    log.warning("%s stands for more questions: the %d with most votes are read", place.url, MAX_PAGES * PAGE_SIZE)
+
+
+def read(url: str, means: Means, cancel: Cancel, *, etag: str = "", last_modified: str = "") -> Response:
+    place = parse(url)
+    if not place.id:
+        hint = f"ragmacs crawl {place.url}"
+        raise FetchError(f"{place.url} is a list of questions, no page", hint=hint, data={"url": place.url})
+    response = means.at_hand.pop(place.url, None) or _asked(place, means, cancel)
+    return replace(response, status=304, body=b"", media_type="", charset="") if response.etag == etag else response
+
+
+def page(body: bytes, url: str) -> Page:
+    return posts.page(body, url)
+
+
+def _asked(place: Place, means: Means, cancel: Cancel) -> Response:
+    """The question at PLACE; what the sites do not show, as it was deleted, is not among the items of an answer."""
+    answer = stackapi.ask(means, cancel, f"questions/{place.id}", site=place.site)
+    for item in answer.items:
+        url, response = _response(place.site, item, answer)
+        if url == place.url:
+            return response
+    hint = "it was deleted, or never was; check the number"
+    raise FetchError(f"{place.site} has no question {place.id}", status=404, hint=hint, data={"url": place.url})
+
+
+def _response(site: str, item: Any, answer: stackapi.Answer) -> tuple[str, Response]:
+    """The address of the question that ITEM of ANSWER is, and the question under its own address at the SITE."""
+    with stackapi.as_documented(answer.response.url):
+        number = int(item["question_id"])
+        host = urlsplit(item["link"]).netloc
+        body = posts.kept(item)
+    url = f"https://{host}/questions/{number}"
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    kind = media_type("stackexchange")
+    made = replace(answer.response, url=url, body=body, media_type=kind, charset="utf-8", etag=digest, last_modified="")
+    return Place(site, id=number).url, made
