@@ -15,6 +15,7 @@ from .answer.rerank import Judge
 from .errors import EmbedderMissing, SettingsError
 from .events import Cancel, Sink
 from .golang import toolchain
+from .golang.godoc import Documentation
 from .golang.toolchain import Toolchain
 from .golang.workshop import Workshop
 from .ingest.address import check_allow, parse_mirror
@@ -177,7 +178,7 @@ class Composition:
             delay=network.delay,
         )
         with fetcher, Extractor() as extractor:
-            means = Means(fetcher, stackexchange_key=cache(self._stackexchange_key))
+            means = Means(fetcher, go=Documentation(self.workshop), stackexchange_key=cache(self._stackexchange_key))
             yield Reader(means, extractor, self.tokens)
 
     def _stackexchange_key(self) -> str:

@@ -1,8 +1,9 @@
-"""Stand-ins at the seams: embedders without a model."""
+"""Stand-ins at the seams: embedders without a model, a Go without a toolchain."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -10,6 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ragmacs_srv.errors import ToolchainFailed
+from ragmacs_srv.events import Cancel
 from ragmacs_srv.search.terms import terms
 
 
@@ -54,3 +57,34 @@ class StuckEmbedder(HashEmbedder):
         if not self.let_go.wait(60):
             raise AssertionError("nobody let the embedder go")
         return super().embed(texts, query=query)
+
+
+class WrittenGo:
+    """A Go whose standard library are packages that a test has written down: sections by path; `asked` notes reads."""
+
+    def __init__(self, version: str = "go1.99.1", **packages: list[dict[str, object]]) -> None:
+        self.version = version
+        self.packages = {path.replace("_", "/"): sections for path, sections in packages.items()}
+        self.asked: list[str] = []
+
+    def stamp(self) -> str:
+        return f"{self.version}-0"
+
+    def standard(self, cancel: Cancel) -> Sequence[str]:
+        return tuple(self.packages)
+
+    def package(self, path: str, cancel: Cancel) -> bytes:
+        self.asked.append(path)
+        if path not in self.packages:
+            raise ToolchainFailed(f"no package {path}", hint="did you mean x?", data={"kind": "package_not_found"})
+        name = path.rpartition("/")[2]
+        said = {"path": path, "name": name, "version": self.version, "sections": self.packages[path]}
+        return json.dumps(said).encode()
+
+
+def go_section(
+    anchor: str, *heading: str, text: str = "Words about it. " * 6, code: str = "func F()"
+) -> dict[str, object]:
+    """A section as our Go program writes it."""
+    pieces = [{"kind": "code", "text": f"```go\n{code}\n```"}, {"kind": "paragraph", "text": text.strip()}]
+    return {"anchor": anchor, "heading": heading, "pieces": pieces}

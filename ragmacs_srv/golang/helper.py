@@ -127,8 +127,17 @@ def warm(shop: Workshop) -> Path:
     return program
 
 
+def stamp(go: Toolchain) -> str:
+    """A name for the program with the toolchain GO: what answers alike has the same."""
+    return _stamp(go, _sources())
+
+
+def _stamp(go: Toolchain, sources: Mapping[str, bytes]) -> str:
+    return f"{go.version}-{_digest(go, sources)}"
+
+
 def _program(go: Toolchain, cache: Path, sources: Mapping[str, bytes]) -> Path:
-    return cache / f"{go.version}-{_digest(go, sources)}" / "helper"
+    return cache / _stamp(go, sources) / "helper"
 
 
 def _build(go: Toolchain, sources: Mapping[str, bytes], made: Path, cancel: Cancel) -> None:

@@ -17,6 +17,7 @@ from ragmacs_srv.ingest import kinds
 from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import KINDS, Means, handbook
 from ragmacs_srv.ingest.worker import Extractor
+from tests.fakes import WrittenGo, go_section
 from tests.servers import Answer, serve
 from tests.stackexchange_server import ORIGIN, question, reply, stackexchange
 
@@ -46,10 +47,20 @@ def at_stack_overflow() -> Iterator[Example]:
         yield "stackexchange:go", Means(fetcher)
 
 
+@contextmanager
+def in_the_source_of_go() -> Iterator[Example]:
+    go = WrittenGo(
+        sync=[go_section(""), go_section("Pool.Get", "type Pool", "func (*Pool) Get")], net_http=[go_section("")]
+    )
+    with Fetcher() as fetcher:
+        yield "godoc:std", Means(fetcher, go=go)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
     "stackexchange": at_stack_overflow,
+    "godoc": in_the_source_of_go,
 }
 
 

@@ -54,6 +54,8 @@ var ops = map[string]func(*Request) (any, error){
 	"survey":  survey,
 	"typedef": typedef,
 	"fill":    fill,
+	"std":     standard,
+	"doc":     documentation,
 }
 
 func main() {

@@ -7,7 +7,7 @@ imported when an address of theirs is met.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -24,10 +24,27 @@ KINDS: Final = {  # scheme: module
     "https": "web",
     "handbook": "handbook",
     "stackexchange": "stackexchange",
+    "godoc": "godoc",
 }
 _LISTED: Final = frozenset({"stackexchange"})  # a list of these is not all there is: see `outlasts`
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
+
+
+class GoDoc(Protocol):
+    """What the Go on this machine says of its packages.
+
+    Raises ToolchainMissing and ToolchainFailed, of kind `package_not_found` where there is no such package.
+    """
+
+    def stamp(self) -> str:
+        """Another one whenever `package` may give something else."""
+
+    def standard(self, cancel: Cancel) -> Sequence[str]:
+        """The import paths of the standard library."""
+
+    def package(self, path: str, cancel: Cancel) -> bytes:
+        """The documentation of the package PATH: JSON, see `godoc.page`."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,7 @@ class Means:
     at_hand: dict[str, Response] = field(default_factory=dict)  # what came with a list of pages, until it is read
     learnt: dict[str, str] = field(default_factory=dict)  # what a kind found out about a site, while this lasts
     stackexchange_key: Callable[[], str] = str  # for its interface; "": none
+    go: GoDoc | None = None
 
 
 class Kind(Protocol):
