@@ -303,5 +303,50 @@ GO is non-nil in a buffer of Go."
     (goto-char (point-min))
     (re-search-forward (concat "^\\(?:import\\)?[ \t]*" (regexp-quote import)) nil t)))
 
+;;;; Where documentation was written
+
+;;;###autoload
+(defun ragmacs-srv-go-source (link)
+  "Show where what is documented at LINK was written, in the source of Go.
+LINK is that of the section that point is in, or of the source at point."
+  (interactive (list (ragmacs-srv-go--documented)))
+  (ragmacs-srv-request :fetch (list :url (car (split-string link "#")) :stored t)
+                       :success (lambda (page) (ragmacs-srv-go--visit-source page link))))
+
+(defun ragmacs-srv-go--documented ()
+  "Return the link of the documentation that point is in, or what is read."
+  (let ((link (plist-get (or (ragmacs-srv--source)
+                             (save-excursion
+                               (when-let ((above (text-property-search-backward 'ragmacs-srv-source)))
+                                 (prop-match-value above))))
+                         :link)))
+    (if (and link (string-prefix-p "godoc:" link))
+        link
+      (read-string (format-prompt "Source of" "godoc:") "godoc:"))))
+
+(defun ragmacs-srv-go--visit-source (page link)
+  "Show the file in which the section of PAGE at LINK was written, at its line."
+  (pcase-let ((`(,file . ,line) (ragmacs-srv-go--place page link)))
+    (ragmacs-srv-request
+     :tools/call (list :name "go_doc" :arguments (list :name (string-remove-prefix "godoc:" (plist-get page :url))))
+     :success (lambda (result)
+                (pcase-let (((map :goroot :go_version) (plist-get result :data)))
+                  (if (not goroot)
+                      (message "%s" (plist-get result :text))
+                    (find-file-read-only-other-window (expand-file-name (concat "src/" file) goroot))
+                    (goto-char (point-min))
+                    (forward-line (1- line))
+                    (unless (string-search (format "(%s)" go_version) (plist-get page :title))
+                      (message "This file is of %s; ragmacs update reads its documentation" go_version))))))))
+
+(defun ragmacs-srv-go--place (page link)
+  "Return (FILE . LINE), where the section of PAGE at LINK was written.
+FILE is relative to the folder of the standard library."
+  (let* ((section (seq-find (lambda (each) (equal link (plist-get each :link))) (plist-get page :sections)))
+         (text (or (plist-get section :text) "")))
+    (if (string-match "^Source: \\(.+\\):\\([0-9]+\\)\\'" text)
+        (cons (match-string 1 text) (string-to-number (match-string 2 text)))
+      (user-error "Where %s was written is not known" link))))
+
 (provide 'ragmacs-srv-go)
 ;;; ragmacs-srv-go.el ends here

@@ -21,6 +21,7 @@ class Doc:
     symbol: str
     text: str
     go_version: str
+    goroot: str
     argv: tuple[str, ...] = field(default=(), compare=False)
     ms: int = field(default=0, compare=False)
 
@@ -30,6 +31,7 @@ class Doc:
             "symbol": self.symbol,
             "text": self.text,
             "go_version": self.go_version,
+            "goroot": self.goroot,
             "argv": list(self.argv),
             "ms": self.ms,
         }
@@ -63,7 +65,7 @@ def explain(
         said = (packages.diagnostics(output.stderr.removeprefix("doc: "), (found.folder,), place.folder) or [""])[0]
         raise toolchain.error(output, "unreadable", f"package {found.path}: {said}", "correct its files first")
     text = output.stdout.decode(errors="replace").strip()
-    return Doc(found.path, symbol, text, go.version, output.argv, output.ms)
+    return Doc(found.path, symbol, text, go.version, str(go.goroot), output.argv, output.ms)
 
 
 def split(name: str) -> tuple[str, str]:

@@ -230,4 +230,32 @@ func f(r *http.Response) {
     (should (string-search "Unsaved: " (buffer-substring (point) (search-forward "\n}\n"))))
     (should (looking-at-p "\nvar mixed"))))
 
+(defconst ragmacs-srv-go-test-page
+  '(:url "godoc:unsafe" :title "package unsafe (go1.1)"
+    :sections [(:link "godoc:unsafe" :heading ["package unsafe"] :text "Package unsafe")
+               (:link "godoc:unsafe#Sizeof" :heading ["package unsafe" "func Sizeof"]
+                :text "Source: here, see:\n\nSource: unsafe/unsafe.go:9")])
+  "A page of documentation, as the server gives it.")
+
+(ert-deftest ragmacs-srv-go-the-section-that-point-is-in-is-the-one-whose-source-is-shown ()
+  (with-current-buffer (ragmacs-srv--page-buffer "*page*" ragmacs-srv-go-test-page)
+    (search-forward "Source: unsafe")
+    (should (equal (ragmacs-srv-go--documented) "godoc:unsafe#Sizeof"))
+    (search-backward "Package unsafe")
+    (should (equal (ragmacs-srv-go--documented) "godoc:unsafe"))
+    (should-error (ragmacs-srv-go--place ragmacs-srv-go-test-page "godoc:unsafe") :type 'user-error)
+    (kill-buffer)))
+
+(ert-deftest ragmacs-srv-go-documentation-leads-to-its-line-in-the-source ()
+  (skip-unless (getenv "TEST_GO"))
+  (let ((said (ragmacs-srv-test-messages
+               (ragmacs-srv-go--visit-source ragmacs-srv-go-test-page "godoc:unsafe#Sizeof")
+               (ragmacs-srv-test-wait (map-empty-p ragmacs-srv--requests)))))
+    (should (string-search (format "of %s" (getenv "TEST_GO")) (car said))))
+  (with-current-buffer (window-buffer)
+    (should (string-suffix-p "/src/unsafe/unsafe.go" buffer-file-name))
+    (should buffer-read-only)
+    (should (= (line-number-at-pos) 9))
+    (kill-buffer)))
+
 ;;; ragmacs-srv-go-tests.el ends here
