@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from .errors import AddressRefused, InvalidParams
 
@@ -13,7 +14,7 @@ def folders(names: Iterable[str]) -> tuple[Path, ...]:
     """The folders NAMES, which are absolute paths or file: addresses, links followed; raises InvalidParams."""
     found = []
     for name in names:
-        path = _path(name)
+        path = path_of(name)
         real = _real(path) if path else None
         if real is None or not real.is_dir():
             raise InvalidParams(f"the root {name[:200]!r} is no folder", hint="give absolute paths of folders")
@@ -26,7 +27,7 @@ def local(url: str, roots: Sequence[Path]) -> Path | None:
 
     Raises AddressRefused as `below` does.
     """
-    path = _path(url)
+    path = path_of(url)
     return None if path is None else below(path, roots)
 
 
@@ -39,7 +40,7 @@ def below(path: str, roots: Sequence[Path]) -> Path:
     return real
 
 
-def _path(url: str) -> str | None:
+def path_of(url: str) -> str | None:
     """What URL names in the file system, as it was written; None when it is an address of another kind.
 
     A file on another machine keeps its address, which is no path.
@@ -48,8 +49,14 @@ def _path(url: str) -> str | None:
         return url.partition("#")[0]
     if url[:5].lower() != "file:":
         return None
-    parts = urlsplit(url)
-    return unquote(parts.path) if parts.netloc in {"", "localhost"} else url
+    path = url[5:].partition("#")[0].partition("?")[0]
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        if host.lower() not in {"", "localhost"}:
+            return url
+        path = slash + rest
+    # By bytes: the name of a file need not be UTF-8.
+    return os.fsdecode(unquote_to_bytes(path.encode(errors="surrogatepass")))
 
 
 def _real(path: str) -> Path | None:

@@ -31,7 +31,7 @@ from .sections import Heading, Piece, build, cut, pieces
 
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 MARKDOWN: Final = frozenset({"text/markdown", "text/x-markdown"})
-PLAIN: Final = frozenset({"text/plain"})
+PLAIN: Final = frozenset({"text/plain", "text/x-rst", "text/asciidoc"})
 ORG: Final = frozenset({"text/org"})
 PDF: Final = frozenset({"application/pdf"})
 

@@ -13,7 +13,7 @@ from .pace import retry_after
 from .urls import Parts, shown
 
 SUCCESS = frozenset({200, 203, 204, 205})
-READABLE = frozenset({"text/html", "text/plain", "text/markdown", "text/org", "application/pdf"})
+READABLE = frozenset({"text/html", "text/plain", *sniff.TEXTS.values(), "application/pdf"})
 
 _STATUS_WORDS = {
     304: ("is said to be unchanged, though we asked without a copy", "a cache on the way is broken; try again later"),

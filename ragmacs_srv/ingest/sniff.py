@@ -14,6 +14,7 @@ NAMES = {
     "application/xml": "XML",
     "application/rss+xml": "a news feed",
     "application/x-executable": "a program",
+    "application/pgp-keys": "an OpenPGP key or signature",
     BINARY: "binary data",
     "": "of no declared type",
 }
@@ -41,6 +42,7 @@ _MAGIC = (
     (b"ID3\x03", "audio/mpeg"),
     (b"ID3\x04", "audio/mpeg"),
     (b"\x1aE\xdf\xa3", "video/webm"),
+    *((b"-----BEGIN PGP " + what, "application/pgp-keys") for what in (b"SIGNATURE", b"PUBLIC KEY", b"MESSAGE")),
 )
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32 LE begins like UTF-16 LE
 _HEAD = 1445  # bytes a browser looks at: WHATWG MIME Sniffing, 5.2
@@ -50,7 +52,12 @@ _FEED = re.compile(rb"<(?:rss|feed|rdf:RDF)[\s>]")
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown", "text/x-web-markdown"})
 _ORG_TYPES = frozenset({"text/org", "text/x-org"})
-_TEXTS = {".md": "text/markdown", ".markdown": "text/markdown", ".org": "text/org"}  # by the end of a path
+_RST_TYPES = frozenset({"text/x-rst", "text/rst", "text/prs.fallenstein.rst"})
+_ASCIIDOC_TYPES = frozenset({"text/asciidoc", "text/x-asciidoc"})
+TEXTS = {  # by the end of a path
+    ".md": "text/markdown", ".markdown": "text/markdown", ".org": "text/org", ".rst": "text/x-rst",
+    ".adoc": "text/asciidoc", ".asciidoc": "text/asciidoc", ".asc": "text/asciidoc",
+}  # fmt: skip
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 _FEED_TYPES = frozenset({"application/rss+xml", "application/atom+xml", "application/rdf+xml"})
 _NOT_FOR_PAGES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"})  # Python's own
@@ -114,10 +121,14 @@ def _textual(body: bytes, declared: str, path: str) -> str:
         return "text/markdown"
     if declared in _ORG_TYPES:
         return "text/org"
+    if declared in _RST_TYPES:
+        return "text/x-rst"
+    if declared in _ASCIIDOC_TYPES:
+        return "text/asciidoc"
     if declared in ("", BINARY) and _looks_like_html(body):
         return "text/html"
     if declared in ("", BINARY, "text/plain"):
-        return next((kind for end, kind in _TEXTS.items() if path.endswith(end)), "text/plain")
+        return next((kind for end, kind in TEXTS.items() if path.endswith(end)), "text/plain")
     return "application/json" if declared.endswith(("/json", "+json")) else declared
 
 

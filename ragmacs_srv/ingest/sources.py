@@ -5,13 +5,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidParams, SettingsError
+from ..errors import AddressRefused, InvalidParams, SettingsError
 from ..model import Source
 from ..settings import nearest, read_toml
+from . import kinds
 
 KEYS = tuple(item.name for item in fields(Source))
 HANDBOOK = "handbook"  # the collection that ships as text; see ingest/kinds/handbook.py
@@ -57,10 +59,25 @@ def in_scope(source: Source, url: str) -> str:
     for pattern in source.deny:
         if fnmatch.fnmatchcase(url, pattern):
             return f"denied by {pattern}"
-    patterns = source.allow or tuple(_folder(seed) + "*" for seed in source.seeds)
-    if url in source.seeds or any(fnmatch.fnmatchcase(url, pattern) for pattern in patterns):
+    seeds, folders = _scope(source.seeds)
+    patterns = source.allow or folders
+    if url in seeds or any(fnmatch.fnmatchcase(url, pattern) for pattern in patterns):
         return ""
     return "outside the collection"
+
+
+@lru_cache(maxsize=8)  # it is asked for every link
+def _scope(seeds: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The identities of SEEDS, and globs of the folders that they stand in."""
+    known = dict.fromkeys(map(_identity, seeds))
+    return frozenset({*seeds, *known}), tuple(_folder(seed) + "*" for seed in known)
+
+
+def _identity(seed: str) -> str:
+    try:
+        return kinds.canonical(seed)
+    except AddressRefused:  # which is told when it is to be read
+        return seed
 
 
 def _folder(seed: str) -> str:

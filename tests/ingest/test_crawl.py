@@ -47,9 +47,9 @@ def test_the_page_limit_counts_what_is_taken_and_says_what_was_cut() -> None:
 
 
 def test_a_seed_that_is_no_address_is_refused_with_its_reason() -> None:
-    frontier = started(Source("s", "s", ("file:///etc/passwd", "https://user@x.test/", ROOT)))
+    frontier = started(Source("s", "s", ("ftp://x.test/", "https://user@x.test/", ROOT)))
     assert [visit.url for visit in frontier] == [ROOT]
-    assert list(frontier.refused) == ["file:///etc/passwd", "https://user@x.test/"]
+    assert list(frontier.refused) == ["ftp://x.test/", "https://user@x.test/"]
 
 
 def test_a_denied_seed_is_refused_with_its_reason() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -18,6 +20,7 @@ from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import KINDS, Means, handbook
 from ragmacs_srv.ingest.worker import Extractor
 from tests.fakes import WrittenGo, go_section
+from tests.pdfs import pdf
 from tests.servers import Answer, serve
 from tests.stackexchange_server import ORIGIN, question, reply, stackexchange
 
@@ -56,11 +59,20 @@ def in_the_source_of_go() -> Iterator[Example]:
         yield "godoc:std", Means(fetcher, go=go)
 
 
+@contextmanager
+def in_a_folder() -> Iterator[Example]:
+    with TemporaryDirectory() as folder, Fetcher() as fetcher:
+        (Path(folder) / "größe notes.md").write_text("# Notes\n\n## A pool\n\n" + "Some words of text. " * 9)
+        (Path(folder) / "book.pdf").write_bytes(pdf(*(["Some words of the text."] * 5 for _ in range(3))))
+        yield Path(folder).as_uri(), Means(fetcher)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
     "stackexchange": at_stack_overflow,
     "godoc": in_the_source_of_go,
+    "tree": in_a_folder,
 }
 
 

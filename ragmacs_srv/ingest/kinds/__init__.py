@@ -25,6 +25,7 @@ KINDS: Final = {  # scheme: module
     "handbook": "handbook",
     "stackexchange": "stackexchange",
     "godoc": "godoc",
+    "file": "tree",
 }
 _LISTED: Final = frozenset({"stackexchange"})  # a list of these is not all there is: see `outlasts`
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
