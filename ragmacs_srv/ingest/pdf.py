@@ -31,6 +31,7 @@ SECONDS: Final = 40.0  # of CPU: 300 dense pages take 6; the worker is given mor
 MOST_PAGES: Final = 2000
 RUNNING: Final = 2  # lines at either end of a page that may be a running title or a page number
 REPEATED: Final = 3  # pages with the same line there, numbers aside: a running title
+LEFT: Final = 0.5  # of the words are left without running titles, or they are none
 LARGE: Final = 1.15  # times the size of the prose: a heading
 HEADING_WORDS: Final = 14
 # What pypdf raises over broken files besides its own: it converts, indexes and unpacks what it finds.
@@ -152,14 +153,17 @@ def _ticked(spans: Sequence[tuple[str, bool, float]]) -> Iterator[str]:
 
 
 def _without_running(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """PAGES without the titles that run along, and the numbers, at their upper and lower ends."""
+    """PAGES without the titles that run along, and the numbers, at their upper and lower ends.
+
+    Where that would be most of their words, these are no running titles: short pages that are much alike.
+    """
     places = [
         {n for n in (*range(RUNNING), *range(len(page) - RUNNING, len(page))) if 0 <= n < len(page)} for page in pages
     ]
     seen = Counter(
         key for page, ends in zip(pages, places, strict=True) for key in {_unnumbered(page[n].text) for n in ends}
     )
-    return [
+    kept = [
         [
             each
             for n, each in enumerate(page)
@@ -167,6 +171,11 @@ def _without_running(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
         ]
         for page, ends in zip(pages, places, strict=True)
     ]
+    return kept if _words(kept) >= LEFT * _words(pages) else [list(page) for page in pages]
+
+
+def _words(pages: Sequence[Sequence[Line]]) -> int:
+    return sum(len(each.text.split()) for page in pages for each in page)
 
 
 def _unnumbered(text: str) -> str:

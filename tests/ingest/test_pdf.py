@@ -63,6 +63,13 @@ def test_words_are_joined_again_and_items_stay_apart() -> None:
     ]
 
 
+def test_pages_that_are_much_alike_have_no_running_titles() -> None:
+    alike = [[f"Page {n} speaks of the pacer and of the heap.", f"It is one of many pages: {n}."] for n in range(1, 7)]
+    sections = read(pdf(*alike)).sections
+    assert [each.anchor for each in sections] == [f"page={n}" for n in range(1, 7)]
+    assert sections[4].text == "Page 5 speaks of the pacer and of the heap. It is one of many pages: 5."
+
+
 def test_running_titles_and_page_numbers_are_left_out() -> None:
     texts = [["The Book", f"Each page says {word} things about the collector and its heap.", *PROSE, str(n)]
              for n, word in enumerate(["one", "some", "two", "many"], 1)]  # fmt: skip
