@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import pipeline
+from . import pipeline, proposal
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
 from .answer import ask as answering
 from .answer import batch as batching
@@ -43,13 +44,15 @@ from .errors import (
 )
 from .events import Cancel, Progress, Sink, ignore, timed
 from .golang import helper
-from .ingest import kinds, lists, sources, walls
+from .ingest import kinds, lists, plans, sources, walls
 from .ingest.address import check_allow, is_allowed, parse_mirror
 from .ingest.kinds import handbook
 from .ingest.lists import Entry
+from .ingest.plans import Guess
 from .ingest.urls import Parts, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
+from .proposal import Plan
 from .search import generation, retrieve, soundness
 from .search.database import mapped, writer
 from .search.deadline import within
@@ -565,6 +568,48 @@ class App(Composition):
         seeds = tuple(dict.fromkeys((*(known[0].seeds if known else ()), *source.seeds)))
         return replace(source, seeds=seeds, max_pages=max(source.max_pages, len(seeds)))
 
+    def meant(self, address: str, look: plans.Look) -> Guess | Source:
+        """What ADDRESS means: a collection that there is, by its name or its seeds, or else one that could be made.
+
+        Raises InvalidParams for what cannot be one, AddressRefused for what this App may not name.
+        """
+        files = sources.files(self.settings.folders.sources)
+        if address in {*files, sources.HANDBOOK}:
+            return self.source(address)
+        if address in {name for name, _, _ in self.known_collections()}:
+            raise InvalidParams(f"{address!r} is indexed already", hint=f"ragmacs update {shlex.quote(address)}")
+        guess = plans.guess(address, look)
+        if not self.own:
+            for seed in guess.source.seeds:
+                kinds.check_open(seed)
+        seeds = tuple(map(kinds.canonical, guess.source.seeds))
+        for path in files.values():
+            with suppress(SettingsError, AddressRefused):
+                known = sources.read(path)
+                if len(known.seeds) == 1 and tuple(map(kinds.canonical, known.seeds)) == seeds:
+                    return known
+        return replace(guess, source=replace(guess.source, seeds=seeds))
+
+    def named(self, guesses: Sequence[Guess], name: str | None) -> list[Guess]:
+        """GUESSES under names that no other collection has: all of them as NAME, where one is given.
+
+        Raises InvalidParams where NAME is that of another collection.
+        """
+        taken = {each for each, _, _ in self.known_collections()}
+        if checked_name(name) in taken:
+            raise InvalidParams(f"{name!r} is the name of another collection", hint="choose another --name")
+        found = []
+        for each in plans.merged(guesses, name or ""):
+            free = plans.free_name(each, taken)
+            taken.add(free)
+            found.append(replace(each, source=replace(each.source, name=free)))
+        return found
+
+    def propose(self, guess: Guess, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Plan:
+        """The plan for GUESS, which asks its first pages what they are; nothing is stored."""
+        with self.reader(allow=allow, mirror=mirror) as reader:
+            return proposal.propose(guess, reader, self.cancel)
+
     def crawl(self, source: Source, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Report:
         """Read SOURCE into the store and publish; what a stopped crawl had read is not read again."""
         options = {"allow": list(allow), "mirror": list(mirror)}
@@ -612,6 +657,19 @@ class App(Composition):
                 raise NotIndexed(f"no collection {target!r} (there are: {known})", hint="ragmacs collections")
             self._publish(store, reader)
             return removed
+
+    def forget(self, target: str) -> tuple[int, Path | None, bool]:
+        """`remove`, and the file of the collection, if nobody changed what `sources.write` wrote.
+
+        Returns how many pages went, the file, and whether it went.
+        """
+        own = self.settings.folders.sources
+        has_file = not kinds.is_address(target) and (own / f"{target}.toml").is_file()
+        with self.store() as store:
+            indexed = not has_file or store.collection(target) is not None
+        removed = self.remove(target) if indexed else 0
+        file, gone = sources.discard(target, own) if has_file else (None, False)
+        return removed, file, gone
 
     def reindex(self) -> Manifest:
         """Chunk, embed and publish anew what is stored, without any network."""

@@ -26,7 +26,7 @@ NOT_SETTINGS = {"RAGMACS_HOME", "RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS
 class Folders:
     """Where state lives; RAGMACS_HOME puts all of it into one folder, else the XDG folders hold it."""
 
-    config: Path  # config.toml and sources/*.toml, written by the user only
+    config: Path  # config.toml and sources/*.toml, written by the user, and by `ragmacs add`
     data: Path  # the store: crawl.db and the generations
     cache: Path  # can be deleted at any time
 

@@ -24,6 +24,7 @@ ORDER = [
     {"ingest", "search", "golang"},
     {"answer"},
     {"pipeline", "aside"},
+    {"proposal"},
     {"registry"},
     {"tools"},
     {"composition"},

@@ -19,7 +19,7 @@ from ..errors import Cancelled, InvalidParams, RagmacsError, StorageError
 from .terminal import cli
 
 # Each registers its commands, in the order of --help.
-from . import asking, summarizing, batching, reading, state, serving, models, evaluation  # isort: skip  # noqa: F401
+from . import asking, summarizing, batching, adding, reading, state, serving, models, evaluation  # isort: skip  # noqa: F401
 from . import golang, allocations, doc, generate, profiles, explaining  # isort: skip  # noqa: F401
 
 # Of every wrong use; typer has no public name for it.

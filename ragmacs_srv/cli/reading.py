@@ -61,10 +61,12 @@ def update(
 
 @command()
 def remove(terminal: Terminal, target: Annotated[str, typer.Argument(metavar="COLLECTION|URL")]) -> None:
-    """Forget a collection or one page."""
+    """Forget a collection or one page; a file that `add` wrote goes too, if nobody changed it."""
     with terminal.app() as app:
-        removed = app.remove(target)
-    terminal.print({"removed": removed}, f"removed {render.count(removed, 'page')}")
+        removed, file, gone = app.forget(target)
+    shape = {"removed": removed, **({"file": str(file), "file_removed": gone} if file else {})}
+    said = f", and its file {file}" if gone else f"; {file} stays: delete it, or ragmacs crawl {target}" if file else ""
+    terminal.print(shape, f"removed {render.count(removed, 'page')}{said}")
 
 
 @command()

@@ -18,7 +18,7 @@ import typer
 
 from .. import render, settings
 from ..app import App
-from ..errors import InvalidParams
+from ..errors import Cancelled, InvalidParams
 from ..events import Cancel, Progress, Sink, ignore
 
 cli = typer.Typer(
@@ -71,6 +71,16 @@ class Terminal:
         """TEXT on stderr, after what stdout has so far."""
         sys.stdout.flush()
         print(render.printable(text), file=sys.stderr)  # noqa: T201
+
+    def confirm(self, question: str) -> bool:
+        """Whether the person at the terminal says yes to QUESTION, or nothing; raises Cancelled on Ctrl-C."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who is asked, need not ask to stop
+        try:
+            return typer.confirm(question, default=True, err=True)
+        except typer.Abort as exc:
+            raise Cancelled from exc
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 Command = Callable[..., int | None]
@@ -155,19 +165,23 @@ def _progress(quiet: bool) -> Iterator[Sink]:
         bars.TimeRemainingColumn(),
         bars.TextColumn("{task.fields[message]}", style="dim", markup=False, table_column=rest),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, bars.TaskID] = {}
+    bar = bars.Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: dict[str, bars.TaskID] = {}
 
-        def sink(progress: Progress) -> None:
-            task = tasks.get(progress.job)
-            if task is None:
-                task = tasks[progress.job] = bar.add_task(progress.job, rate="", message="")
-            speed = bar.tasks[task].speed
-            rate = f"{speed:.1f}/s" if speed else ""
-            message = render.printable(progress.message[-60:])
-            bar.update(task, completed=progress.done, total=progress.total, rate=rate, message=message)
+    def sink(progress: Progress) -> None:
+        bar.start()  # with the first word of it: a question to the person is not drawn over
+        task = tasks.get(progress.job)
+        if task is None:
+            task = tasks[progress.job] = bar.add_task(progress.job, rate="", message="")
+        speed = bar.tasks[task].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        message = render.printable(progress.message[-60:])
+        bar.update(task, completed=progress.done, total=progress.total, rate=rate, message=message)
 
+    try:
         yield sink
+    finally:
+        bar.stop()
 
 
 def text_of(argument: str) -> str:

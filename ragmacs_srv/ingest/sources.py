@@ -1,16 +1,20 @@
-"""Collection files become Sources: the user's own first, then those that ship with us."""
+"""Collection files become Sources, and a Source such a file: the user's own first, then those that ship with us."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import AddressRefused, InvalidParams, SettingsError
+from ..errors import AddressRefused, InvalidParams, SettingsError, StorageError
 from ..model import Source
 from ..settings import nearest, read_toml
 from . import kinds
@@ -59,9 +63,7 @@ def in_scope(source: Source, url: str) -> str:
     for pattern in source.deny:
         if fnmatch.fnmatchcase(url, pattern):
             return f"denied by {pattern}"
-    seeds, folders = _scope(source.seeds)
-    patterns = source.allow or folders
-    if url in seeds or any(fnmatch.fnmatchcase(url, pattern) for pattern in patterns):
+    if url in _scope(source.seeds)[0] or any(fnmatch.fnmatchcase(url, pattern) for pattern in scope(source)):
         return ""
     return "outside the collection"
 
@@ -78,6 +80,63 @@ def _identity(seed: str) -> str:
         return kinds.canonical(seed)
     except AddressRefused:  # which is told when it is to be read
         return seed
+
+
+def scope(source: Source) -> tuple[str, ...]:
+    """The globs of what SOURCE wants besides its seeds."""
+    return source.allow or _scope(source.seeds)[1]
+
+
+def text(source: Source) -> str:
+    """The collection file of SOURCE, as a person would like to find it."""
+    lines = [
+        "# Written by `ragmacs add`. Change it as you like: `ragmacs update` goes by what stands here.",
+        "# Another name is another name of this file. Further keys: allow and deny, globs over whole addresses.",
+        f"title = {_quoted(source.title)}",
+        *([f"licence = {_quoted(source.licence)}"] if source.licence else []),
+        *(_list(key, getattr(source, key)) for key in ("seeds", "allow", "deny") if getattr(source, key)),
+        f"depth = {source.depth}  # links away from a seed",
+        f"max_pages = {source.max_pages}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(source: Source, own: Path) -> Path:
+    """Make SOURCE a file of the folder OWN, whole or not at all; raises InvalidParams where there is one."""
+    path = own / f"{source.name}.toml"
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=own, suffix=".new") as aside:
+            aside.write(text(source))
+            aside.flush()
+            os.fsync(aside.fileno())
+            Path(aside.name).chmod(0o644)
+            os.link(aside.name, path)  # unlike a rename, it replaces nothing
+    except FileExistsError as exc:
+        raise InvalidParams(f"{path} is there already", hint=f"ragmacs crawl {source.name}, or --name") from exc
+    except OSError as exc:
+        raise StorageError(f"{path} cannot be written: {exc.strerror}", hint="check the folder and the disk") from exc
+    return path
+
+
+def discard(name: str, own: Path) -> tuple[Path, bool]:
+    """Delete the file of the collection NAME in OWN if it is as `write` makes it: its path, and whether it went."""
+    path = own / f"{name}.toml"
+    with suppress(SettingsError, OSError):
+        if path.read_text("utf-8") == text(read(path)):
+            path.unlink()
+            return path, True
+    return path, False
+
+
+def _list(key: str, values: Iterable[str]) -> str:
+    return "\n".join([f"{key} = [", *(f"  {_quoted(each)}," for each in values), "]"])
+
+
+def _quoted(value: str) -> str:
+    """VALUE as a TOML string: JSON's, but for DEL, and without halves of characters."""
+    clean = value.encode("utf-8", "replace").decode()
+    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _folder(seed: str) -> str:

@@ -16,8 +16,9 @@ from typing import Annotated, Any, Protocol
 from .. import pipeline
 from ..answer.summarize import LENGTH, STYLES, Point, Style, Summary
 from ..errors import AddressRefused, InvalidParams
-from ..ingest import kinds
+from ..ingest import kinds, plans
 from ..ingest.address import vet
+from ..ingest.plans import Guess
 from ..ingest.urls import parse, shown, split_fragment
 from ..model import Answer, Citation, Hit, Page, Section, Source, Standing
 from ..registry import BUDGET, Between, Result, bookmark, resumed, tool
@@ -46,6 +47,7 @@ class Library(Protocol):
     def known_collections(self) -> list[tuple[str, str, str]]: ...
     def manifest(self) -> Manifest | None: ...
     def source(self, name: str) -> Source: ...
+    def named(self, guesses: Sequence[Guess], name: str | None) -> list[Guess]: ...
 
 
 def asks_for_site(app: Library, url: str, **_: object) -> str:
@@ -159,9 +161,9 @@ def list_collections(app: Library) -> Result:
 @tool()
 def add_source(
     app: Library,
-    address: Annotated[str, "An http or https address to start from, or the name of a known collection."],
-    name: Annotated[str, "Name of the collection that it becomes. Default: its host."] = "",
-    depth: Annotated[int, "How many links away from the address pages are read.", Between(0, 5)] = 2,
+    address: Annotated[str, "Of a page, a site, stackexchange:TAG, or the name of a known collection."],
+    name: Annotated[str, "Name of the collection that it becomes. Default: made of the address."] = "",
+    depth: Annotated[int, "Links away that pages are read. Default: by how the address looks.", Between(0, 5)] = -1,
 ) -> Result:
     """Propose documentation to index. Returns the plan and the command that the user has to run; nothing is fetched
     or stored by this tool."""
@@ -172,7 +174,8 @@ def add_source(
     lines = [
         "Nothing was fetched or stored. Show this plan to the user, who alone can carry it out by running:",
         f"    {command}",
-        f"Collection {source.name!r}, links up to {source.depth} away, at most {source.max_pages} pages, from:",
+        f"It asks them first. Collection {source.name!r}, links up to {source.depth} away, at most {source.max_pages}"
+        " pages, from:",
         *(f"- {row['url']}{'  refused: ' + row['refused'] if row['refused'] else ''}" for row in rows),
     ]
     return Result(clean(fitting(lines, BUDGET)), {"plan": rows, "command": command, "max_pages": source.max_pages})
@@ -290,22 +293,23 @@ def _outline(sections: Sequence[Section], end: int) -> str:
 
 def _proposed(app: Library, address: str, name: str, depth: int) -> tuple[Source, str]:
     """The collection that ADDRESS would become, and the command that makes it one."""
-    if name and not re.fullmatch(r"[\w.-]{1,64}", name):
-        raise InvalidParams(f"{name[:80]!r} cannot be the name of a collection", hint="letters, digits, dots, hyphens")
     known = {each for each, _, _ in app.known_collections()}
     if address in known:
         with suppress(InvalidParams):  # indexed, but without a file: it can be updated
             return app.source(address), shlex.join(["ragmacs", "crawl", address])
         return Source(address, address, ()), shlex.join(["ragmacs", "update", address])
-    parts = parse(address)
-    name = name or parts.netloc.replace(":", "-")
-    source = Source(name, f"Pages of {parts.host}", (parts.url,), depth=depth, max_pages=200)
-    return source, shlex.join(["ragmacs", "crawl", parts.url, "--depth", str(depth), "--name", name])
+    meant = plans.within(plans.guess(address), depth if depth >= 0 else None, None)
+    for seed in meant.source.seeds:
+        kinds.check_open(seed)
+        kinds.canonical(seed)
+    source = app.named([meant], name or None)[0].source
+    far = ["--depth", str(depth)] if depth >= 0 else []
+    return source, shlex.join(["ragmacs", "add", *source.seeds, *far, "--name", source.name])
 
 
 def _objection(app: Library, url: str) -> str:
     """Why the network rules will refuse URL as far as can be told without asking anybody, or ""."""
-    if app.standing(url) in {"indexed", "allowed"}:
+    if not url.startswith("http") or app.standing(url) in {"indexed", "allowed"}:
         return ""
     try:
         vet(parse(url), allow=(), resolve=None)

@@ -323,12 +323,12 @@ def test_collections_are_those_indexed_and_those_that_could_be(app: App) -> None
     ("arguments", "command"),
     [
         (
-            {"address": "https://pkg.go.dev/runtime", "depth": "1"},
-            "ragmacs crawl https://pkg.go.dev/runtime --depth 1 --name pkg.go.dev",
+            {"address": "https://go.dev/doc/", "depth": "1"},
+            "ragmacs add https://go.dev/doc/ --depth 1 --name go.dev",
         ),
         (
             {"address": "https://x.dev/a?b='$(id)'", "name": "x"},
-            "ragmacs crawl 'https://x.dev/a?b='\"'\"'$(id)'\"'\"'' --depth 2 --name x",
+            "ragmacs add 'https://x.dev/a?b='\"'\"'$(id)'\"'\"'' --name x",
         ),
         ({"address": "go-gc"}, "ragmacs crawl go-gc"),
         ({"address": "docs"}, "ragmacs update docs"),
@@ -354,7 +354,14 @@ def test_a_private_address_is_marked_and_its_command_opens_nothing(app: App, add
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"address": "file:///etc"}, {"address": "https://x.dev", "name": "../x"}, {"address": "x.dev", "depth": 6}],
+    [
+        {"address": "file:///etc"},
+        {"address": "~/notes"},
+        {"address": "notes"},
+        {"address": "https://x.dev", "name": "../x"},
+        {"address": "https://x.dev", "name": "go-gc"},
+        {"address": "x.dev", "depth": 6},
+    ],
 )
 def test_what_cannot_be_indexed_is_an_error(app: App, arguments: dict[str, object]) -> None:
     assert call(app, "add_source", **arguments).error
