@@ -614,7 +614,9 @@ class App(Composition):
         """Read SOURCE into the store and publish; what a stopped crawl had read is not read again."""
         options = {"allow": list(allow), "mirror": list(mirror)}
         with self.store() as store, self.reader(allow=allow, mirror=mirror) as reader:
-            return self._crawl(store, reader, source, options)
+            report = self._read(store, reader, source, options)
+            self._publish(store, reader)
+            return report
 
     def prepare(self) -> Manifest | None:
         """Make ready what the first question would have to wait for: the model, and the handbook's vectors.
@@ -632,18 +634,34 @@ class App(Composition):
         self._embed_handbook(self._handbook_store)
         return generation.newest_manifest(self._handbook_store)
 
-    def update(self, name: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = ()) -> Report:
-        """Crawl a collection again, with the options it was last crawled with where none are given."""
+    def update(
+        self, names: Sequence[str] = (), *, failed: bool = False, allow: Sequence[str] = (), mirror: Sequence[str] = ()
+    ) -> list[Report]:
+        """Crawl collections again, all by default, each with its last options where none are given; publish once.
+
+        With FAILED only the addresses that failed or were refused the last time are read, and nothing is dropped.
+        """
+        reports = []
         with self.store() as store:
-            known = store.collection(name)
-            if known is None:
-                raise NotIndexed(f"the collection {name!r} was never crawled", hint=f"ragmacs crawl {name}")
-            source, options = known
-            if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
-                source = self.source(name)  # its file may have changed
-            options = {"allow": list(allow) or options["allow"], "mirror": list(mirror) or options["mirror"]}
-            with self.reader(allow=options["allow"], mirror=options["mirror"]) as reader:
-                return self._crawl(store, reader, source, options)
+            for name in names or [each for each, _, _ in store.collections()]:
+                source, options = self._known(store, name)
+                options = {"allow": list(allow) or options["allow"], "mirror": list(mirror) or options["mirror"]}
+                with self.reader(allow=options["allow"], mirror=options["mirror"]) as reader:
+                    reports.append(self._read(store, reader, source, None if failed else options))
+            if reports:
+                with self.reader() as reader:
+                    self._publish(store, reader)
+        return reports
+
+    def _known(self, store: Store, name: str) -> tuple[Source, dict[str, Any]]:
+        """A collection as it is to be crawled again, and the options that it was crawled with."""
+        known = store.collection(name)
+        if known is None:
+            raise NotIndexed(f"the collection {name!r} was never crawled", hint=f"ragmacs crawl {name}")
+        source, options = known
+        if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
+            source = self.source(name)  # its file may have changed
+        return source, options
 
     def remove(self, target: str) -> int:
         """Forget a collection or one page and publish; returns how many pages went."""
@@ -776,20 +794,20 @@ class App(Composition):
         except EmbedderMissing as exc:
             return False, f"{exc.message}; run: {exc.hint}"
 
-    def _crawl(self, store: Store, reader: Reader, source: Source, options: dict[str, Any]) -> Report:
+    def _read(self, store: Store, reader: Reader, source: Source, options: dict[str, Any] | None) -> Report:
+        """Read SOURCE into STORE, without OPTIONS only what failed the last time; much of it is shown meanwhile."""
         growth = Growth(lambda: self._show(store, reader), store.count()[1], GROWN_CHUNKS)
-        report = pipeline.crawl(
+        walk = pipeline.retry if options is None else partial(pipeline.crawl, options=options)
+        report = walk(
             store,
             reader,
             source,
-            options=options,
             sink=self.sink,
             cancel=self.cancel,
             grown=lambda: growth(store.count()[1]),
         )
         sites = {origin(url) for url in source.seeds if url.startswith("http")}
         pipeline.drop_repeats(store, reader, sorted(sites))
-        self._publish(store, reader)
         return report
 
     def _publish(self, store: Store, reader: Reader, *, force: bool = False) -> Manifest | None:

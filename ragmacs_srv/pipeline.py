@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .answer.journal import Kept
 from .errors import AddressRefused, FetchError, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel, Progress, Sink, ignore
-from .ingest import chunk, kinds
+from .ingest import chunk, doubt, kinds, walls
 from .ingest.crawl import Frontier, Visit
 from .ingest.kinds import Means
 from .ingest.sections import block_texts, repeated, without
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # a search reads no page: httpx and what comes with it take 0
 
 EXTRACTION = 1  # raise it when extraction would give other sections: pages are then read again
 SAME_TEXT = "the same text"  # why an address is an alias, when it is not a redirect
+UNLINKED = "nothing leads to it any more"
 EMBED_WINDOW = 2048  # chunks sorted by length together, so that a batch holds little padding
 EMBED_BATCH = 32  # chunks committed together: what a kill can cost
 
@@ -118,12 +120,40 @@ def crawl(
     A crawl that was stopped goes on where it was: addresses it has a receipt for are not asked again.
     OPTIONS are kept so that an update can repeat the crawl. GROWN is called after every page.
     """
-    cancel = cancel or Cancel()
+    known = store.collection(source.name)
     started = store.start_crawl(source, dict(options or {}), now())
     report = Report(source.name)
-    _Walk(store, reader, source, Frontier(source), cancel).run(started, report, sink, grown)
+    narrowed = known is not None and _narrowed(known[0], source)
+    last = tuple(store.receipts(source.name))
+    walk = _Walk(store, reader, source, Frontier(source), last, cancel or Cancel(), narrowed=narrowed)
+    walk.run(started, report, sink, grown)
     store.finish_crawl(source.name, now())
     return report
+
+
+def retry(
+    store: Store,
+    reader: Reader,
+    source: Source,
+    *,
+    sink: Sink = ignore,
+    cancel: Cancel | None = None,
+    grown: Callable[[], None] = lambda: None,
+) -> Report:
+    """Read the addresses of SOURCE that failed or were refused the last time, and what only they lead to.
+
+    Nothing is dropped, and no page is taken for rewritten: that needs a second look, another day.
+    """
+    report = Report(source.name)
+    last = tuple(store.receipts(source.name))
+    walk = _Walk(store, reader, source, Frontier(source), last, cancel or Cancel(), only_failed=True)
+    walk.run(now(), report, sink, grown)
+    return report
+
+
+def _narrowed(old: Source, new: Source) -> bool:
+    """Whether NEW is another collection than OLD: pages that it does not lead to were taken out on purpose."""
+    return not set(old.seeds) <= set(new.seeds) or (old.allow, old.deny, old.depth) != (new.allow, new.deny, new.depth)
 
 
 def shelve(
@@ -194,15 +224,31 @@ class _Known:
     body_hash: str
 
 
+class _Kept(Exception):
+    """What an address gave now stands in the place of its page, which is kept; TEXT is the hash of it, or ""."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.text = text
+
+
 @dataclass(frozen=True)
 class _Walk:
-    """One crawl under way: the parts every step needs."""
+    """One crawl under way: the parts every step needs.
+
+    LAST is what the crawl before left. NARROWED: the collection is not what it was, so that what it does not lead to
+    goes at once. With ONLY_FAILED it meets again what failed, and drops nothing.
+    """
 
     store: Store
     reader: Reader
     source: Source
     frontier: Frontier
+    last: tuple[Receipt, ...]
     cancel: Cancel
+    narrowed: bool = False
+    only_failed: bool = False
 
     def run(self, started: str, report: Report, sink: Sink, grown: Callable[[], None]) -> None:
         """Visit every address of the frontier; what has a receipt since STARTED is not asked again."""
@@ -220,31 +266,54 @@ class _Walk:
                 frontier.add(known.links, visit.depth)
         for status, addresses in (("refused", frontier.refused), ("skipped", frontier.traps)):
             for url, reason in addresses.items():
-                receipt = Receipt(name, url, status, "", reason, "", "", 0, now())
-                self.store.record(receipt)
-                report.add(receipt)
+                report.add(self.note(Visit(url, 0), status, self.kept(self.store.receipt(name, url)), reason))
         report.cut = frontier.cut
-        if listed:
+        if listed and not self.only_failed:
             self.settle_departed(started, report, sink)
         sink(Progress(f"crawl {name}", frontier.taken, frontier.taken))
 
     def start(self, report: Report, sink: Sink) -> bool:
         """Meet the documents that the seeds stand for; False when one of them could not tell its own."""
+        seeds = self.meet_failed() if self.only_failed else self.source.seeds
         complete = True
-        for n, seed in enumerate(self.source.seeds):
+        for n, seed in enumerate(seeds):
             self.cancel.check()
-            sink(Progress(f"list {self.source.name}", n, len(self.source.seeds), seed))
+            sink(Progress(f"list {self.source.name}", n, len(seeds), seed))
+            before = self.store.receipt(self.source.name, seed)
             try:
-                for url in kinds.of(seed).pages(seed, self.reader.means, self.cancel):
-                    self.frontier.start(url)
-                    if self.frontier.cut > self.source.max_pages and kinds.outlasts(url, self.source.seeds):
-                        break  # it has a list of endlessly many read, whose end is of no use
+                found = self.listed(seed)
             except AddressRefused as exc:
+                complete = False
                 self.frontier.refused[seed] = exc.message
+                continue
             except (FetchError, RobotsDenied, NoContent) as exc:
                 complete = False
-                report.add(self.do_without(Visit(seed, 0), exc, self.store.receipt(self.source.name, seed)))
+                report.add(self.do_without(Visit(seed, 0), exc, before))
+                continue
+            for url in found:
+                self.frontier.start(url)
+            if before and seed not in found:  # it could not be listed the last time
+                self.store.remove_receipts(self.source.name, [seed])
         return complete
+
+    def listed(self, seed: str) -> list[str]:
+        """The documents that SEED stands for; of endlessly many, enough to tell that there are too many."""
+        found = kinds.of(seed).pages(seed, self.reader.means, self.cancel)
+        return list(islice(found, 2 * self.source.max_pages + 1) if kinds.is_partial(seed) else found)
+
+    def meet_failed(self) -> Sequence[str]:
+        """Meet again the addresses that failed or were refused, and nothing else known; returns the seeds to list.
+
+        An address that robots.txt denies costs no request: that file is asked for once for all of them.
+        """
+        seeds = set(self.source.seeds)
+        failed = [each for each in self.last if each.status in {"failed", "refused"}]
+        for url in {each.url for each in self.last} - {each.url for each in failed}:
+            self.frontier.count(url)
+        for receipt in failed:
+            if receipt.url not in seeds:
+                self.frontier.again(Visit(receipt.url, receipt.depth))
+        return [each.url for each in failed if each.url in seeds]
 
     def visit(self, visit: Visit, before: Receipt | None) -> Receipt:
         """Read one address; what comes of it is committed before this returns."""
@@ -252,13 +321,20 @@ class _Walk:
         etag, last_modified = (known.etag, known.last_modified) if known else ("", "")
         try:
             response = self.reader.read(visit.url, self.cancel, etag=etag, last_modified=last_modified)
-            return self.take(visit, response, known)
+            if response.status == 304 and known and response.url not in {visit.url, known.page}:
+                response = self.reader.read(visit.url, self.cancel)  # unchanged, but elsewhere
+            return self.take(visit, response, known, before)
         except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
             return self.do_without(visit, exc, before)
+        except _Kept as exc:
+            assert before
+            return self.note(visit, "failed", before.page, exc.message, digest=exc.text)
 
     def known(self, visit: Visit, before: Receipt | None) -> _Known | None:
         """What we hold of an address: its page, or that it had the text of another one."""
         if before and before.reason == SAME_TEXT and self.store.validators(before.page):
+            if self.is_gone(before.page):
+                return None  # the text is still to be had here: the bytes are needed
             return _Known(before.page, "alias", SAME_TEXT, before.etag, "", before.body_hash)
         page = before.page if before and before.page else visit.url
         held = self.store.validators(page)
@@ -266,38 +342,109 @@ class _Walk:
             return None  # never read, or by an older recipe: the bytes are needed
         return _Known(page, "unchanged", "", held.etag, held.last_modified, held.body_hash)
 
-    def take(self, visit: Visit, response: Response, known: _Known | None) -> Receipt:
+    def take(self, visit: Visit, response: Response, known: _Known | None, before: Receipt | None) -> Receipt:
         """Decide what RESPONSE means: nothing new, another name of a known page, or a page to store."""
         if response.url != visit.url:
             if reason := self.redirect_refused(visit, response.url):
-                return self.note(visit, "refused", "", f"redirects to {response.url}, {reason}")
-            if self.frontier.met(response.url) and self.store.validators(response.url):
+                raise AddressRefused(f"redirects to {response.url}, {reason}")
+            if self.frontier.knows(response.url) and self.store.validators(response.url):
+                self.check(before, self.store.page(response.url).page)
                 return self.note(visit, "alias", response.url, "redirect")
         digest = _sha256(response.body)
-        if known and (response.status == 304 or digest == known.body_hash):
+        same = known and (response.status == 304 or digest == known.body_hash)
+        if known and same and response.url in {visit.url, known.page}:
             etag = response.etag or known.etag
             return self.note(visit, known.status, known.page, known.reason, digest=known.body_hash, etag=etag)
-        extracted = self.reader.extractor.extract(response, cancel=self.cancel)
-        text_hash = _text_hash(extracted)
+        page = self.reader.extractor.extract(response, cancel=self.cancel)
+        if page.url.startswith("http") and visit.url.startswith("http"):
+            walls.check(visit.url, page)
+        return self.keep(visit, response, page, digest, before)
+
+    def keep(self, visit: Visit, response: Response, page: Page, digest: str, before: Receipt | None) -> Receipt:
+        """Store PAGE, unless its text is known."""
+        text_hash = _text_hash(page)
         twin = self.store.page_with_text(text_hash)
-        if twin and twin != extracted.url:
-            self.store.remove_url(extracted.url)
+        is_moved = before is not None and before.url == before.page == twin != page.url
+        is_copy = twin not in {"", page.url} and not self.is_gone(twin) and not is_moved
+        self.check(before, page, copy=is_copy)
+        self.frontier.count(page.url)
+        if is_copy:
             return self.note(visit, "alias", twin, SAME_TEXT, digest=digest, etag=response.etag)
-        status = "changed" if self.store.validators(extracted.url) else "new"
-        receipt = self.receipt(visit, status, extracted.url, digest=digest, etag=response.etag)
-        _put(self.store, self.reader, response, extracted, receipt, text_hash)
+        page = _cleaned(self.store, page)
+        status = "changed" if self.store.validators(page.url) else "new"
+        receipt = self.receipt(visit, status, page.url, digest=digest, etag=response.etag)
+        if status == "changed" and self.says_the_same(page):
+            receipt = replace(receipt, status="unchanged")
+            self.store.revalidate(page.url, response, page.links, receipt)
+        else:
+            _put(self.store, self.reader, response, page, receipt, text_hash)
+        if is_moved:
+            self.follow(twin, page.url)
         return receipt
+
+    def check(self, before: Receipt | None, page: Page, *, copy: bool = False) -> None:
+        """Raise _Kept when PAGE stands where another one did, and may not be meant to stay there.
+
+        It is a COPY when another address has its text. What may be meant to stay is taken at the second look, but
+        not where much of the collection says the same now: that is a login, a home page, or an error.
+        """
+        held = before.page if before else ""
+        if not before or not self.store.validators(held):
+            return
+        old = self.store.page(held).page
+        moved = page.url != held
+        if not (moved or copy or doubt.is_error(page) or doubt.is_less(old, page)) or doubt.alike(old, page):
+            return
+        where = f"it leads to {page.url}, which is something else" if moved else "it says something else now"
+        if doubt.is_error(page):
+            raise _Kept(f"{where}: an error, by its words; the earlier copy is kept")
+        text = _text_hash(page)
+        if doubt.is_crowd(self.doubts[text], self.pages):
+            raise _Kept(f"{where}, as {self.doubts[text]} addresses do; the earlier copy is kept", text)
+        if self.only_failed or before.status != "failed" or not before.body_hash:
+            raise _Kept(f"{where}; the earlier copy is kept until the next update finds the same", text)
+
+    @cached_property
+    def doubts(self) -> Counter[str]:
+        """Hash of a text to how many addresses gave it in the place of their pages, the last time."""
+        return Counter(each.body_hash for each in self.last if each.status == "failed" and each.body_hash)
+
+    @cached_property
+    def pages(self) -> int:
+        """How many pages the collection had."""
+        return len({each.page for each in self.last if each.page})
+
+    def follow(self, old: str, new: str) -> None:
+        """Lead the addresses that had the text of the page OLD to NEW, where it is now."""
+        for receipt in [each for each in self.store.receipts(self.source.name) if each.page == old]:
+            status, reason = ("new", "") if receipt.url == new else (receipt.status, receipt.reason)
+            self.store.record(replace(receipt, page=new, status=status, reason=reason))
+
+    def says_the_same(self, page: Page) -> bool:
+        """Whether the page that is stored at the address of PAGE is as good as this one."""
+        held = self.store.validators(page.url)
+        if held is None or held.chunker != self.reader.recipe:
+            return False
+        stored = self.store.page(page.url).page
+        return (stored.title, stored.sections) == (page.title, page.sections)
+
+    def is_gone(self, url: str) -> bool:
+        """Whether the page at URL was not there any more when it was last asked for."""
+        receipt = self.store.receipt(self.source.name, url)
+        return receipt is not None and receipt.status == "gone"
 
     def do_without(self, visit: Visit, exc: RagmacsError, before: Receipt | None) -> Receipt:
         """Note that an address gave no page; the last good copy stays, unless the address is gone twice."""
         page = before.page if before else ""
         status = "refused" if isinstance(exc, RobotsDenied | AddressRefused) else "failed"
         if isinstance(exc, FetchError) and exc.status in {404, 410}:
+            page = "" if before and before.status == "gone" else page
             status = "gone"
-            if before and before.status == "gone" and page:
-                self.store.remove_member(self.source.name, page)
-                page = ""
         return self.note(visit, status, page, exc.message)
+
+    def kept(self, before: Receipt | None) -> str:
+        """The page that an address which is not read any more keeps."""
+        return before.page if before and not self.narrowed else ""
 
     def note(self, visit: Visit, status: str, page: str, reason: str = "", **validators: str) -> Receipt:
         """Commit a receipt for an address that brought no new text."""
@@ -316,21 +463,43 @@ class _Walk:
         return "" if visit.depth == 0 and reason.startswith("outside") else reason
 
     def settle_departed(self, started: str, report: Report, sink: Sink) -> None:
-        """Take out of the collection what a finished, uncut crawl no longer meets; what may be there still is asked."""
+        """Decide about what a crawl did not meet any more.
+
+        What may be there still is asked for. The rest is marked when all else was met, and leaves the collection
+        when it was marked before.
+        """
+        gone, unread = [], {*self.frontier.refused, *self.frontier.traps}
         for receipt in list(self.store.receipts(self.source.name)):
-            if receipt.url in self.frontier.refused or self.frontier.met(receipt.url):
+            if receipt.url in unread or self.frontier.knows(receipt.url):
                 continue
             if receipt.page and kinds.outlasts(receipt.url, self.source.seeds):
                 self.cancel.check()
                 sink(Progress(f"crawl {self.source.name}", self.frontier.taken, self.frontier.taken, receipt.url))
                 report.add(self.visit(Visit(receipt.url, 0), receipt) if receipt.at < started else receipt)
-            elif not self.frontier.cut:
-                self.store.remove_receipt(self.source.name, receipt.url)
+            elif self.frontier.cut:
+                continue
+            elif self.narrowed or not receipt.page or receipt.status in {"gone", "left"}:
+                gone.append(receipt.url)
+            else:
+                report.add(self.left(receipt))
+        self.store.remove_receipts(self.source.name, gone)
+
+    def left(self, receipt: Receipt) -> Receipt:
+        """Note that nothing leads to an address any more; its page stays until that is seen again."""
+        left = replace(receipt, status="left", reason=receipt.reason if receipt.reason == SAME_TEXT else UNLINKED)
+        self.store.record(left := replace(left, at=now()))
+        return left
 
 
 def _put(store: Store, reader: Reader, response: Response, page: Page, receipt: Receipt, text_hash: str) -> None:
     chunks = reader.split(page.sections)
     store.put_page(response, page, chunks, receipt, text_hash=text_hash, chunker=reader.recipe)
+
+
+def _cleaned(store: Store, page: Page) -> Page:
+    """PAGE without the lines that are known to stand on most pages of its site; see `drop_repeats`."""
+    drop = set() if page.marked or not page.url.startswith("http") else store.repeats(origin(page.url))
+    return replace(page, sections=tuple(without(each, drop) for each in page.sections)) if drop else page
 
 
 def _sha256(body: bytes) -> str:

@@ -53,9 +53,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def crawl(store: Store, extractor: Extractor) -> Crawl:
     """Crawl the pages of a site from its root; every origin of a test is allowed."""
 
-    def run(site: Site, *, seeds: tuple[str, ...] = ("/",), **changes: object) -> Report:
+    def run(site: Site, **changes: object) -> Report:
         options = {key: changes.pop(key) for key in ("sink", "cancel") if key in changes}
-        source = Source("demo", "Demo", tuple(site.origin + seed for seed in seeds), depth=3)
+        source = Source("demo", "Demo", (f"{site.origin}/",), depth=3)
         with Fetcher(allow=[site.origin]) as fetcher:
             reader = Reader(Means(fetcher), extractor, Words())
             return pipeline.crawl(store, reader, replace(source, **changes), **options)  # type: ignore[arg-type]
@@ -157,28 +157,6 @@ def test_a_page_that_cannot_be_had_has_a_receipt_that_says_why(
         report = crawl(site)
         assert report.outcomes == {"new": 1, status: 1}
         assert says.lower() in report.failed[0].reason.lower()
-
-
-def test_the_last_good_copy_stays_until_a_page_is_gone_twice(store: Store, crawl: Crawl) -> None:
-    root = html(words("roots"), links=("/a",))
-    with pages(root=root, a=html(words("apples"))) as site:
-        crawl(site)
-        site.routes = {"/": root, "/a": Answer(b"down", 403)}
-        crawl(site)
-        assert len(store.urls()) == 2
-        site.routes = {"/": root}
-        crawl(site)
-        assert len(store.urls()) == 2
-        crawl(site)
-        assert store.urls() == [site.origin + "/"]
-
-
-def test_a_page_nothing_links_to_any_more_leaves_the_collection(store: Store, crawl: Crawl) -> None:
-    with pages(root=html(words("roots"), links=("/a",)), a=html(words("apples"))) as site:
-        crawl(site)
-        site.routes = {"/": html(words("roots")), "/a": html(words("apples"))}
-        crawl(site)
-        assert store.urls() == [site.origin + "/"]
 
 
 def test_a_stopped_crawl_goes_on_where_it_was(store: Store, crawl: Crawl) -> None:

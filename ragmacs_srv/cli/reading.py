@@ -47,16 +47,15 @@ def crawl(
 def update(
     terminal: Terminal,
     collection: Annotated[str | None, typer.Argument(help="Default: all.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed or was refused the last time.")] = False,
     allow: Allow = None,
     mirror: Mirror = None,
     mode: Mode = None,
 ) -> int:
-    """Crawl again: only what changed is read, what is gone for good is removed."""
+    """Crawl again: only what changed is read, what is gone at the second look is removed."""
     with terminal.app(search_mode=mode) as app:
-        with app.store() as store:
-            names = [collection] if collection else [each for each, _, _ in store.collections()]
-        options = {"allow": entries(allow), "mirror": entries(mirror)}
-        return _report(terminal, [app.update(each, **options) for each in names])
+        names = [collection] if collection else []
+        return _report(terminal, app.update(names, failed=failed, allow=entries(allow), mirror=entries(mirror)))
 
 
 @command()

@@ -36,6 +36,7 @@ class Frontier:
         self._source = source
         self._queue: deque[Visit] = deque()
         self._met: set[str] = set()
+        self._wanted: set[str] = set()
         self._variants: Counter[str] = Counter()
         self.taken = 0
         self.refused: dict[str, str] = {}
@@ -66,11 +67,18 @@ class Frontier:
             for link in links:
                 self._meet(link, depth + 1)
 
-    def met(self, url: str) -> bool:
-        """Whether URL was, or will be, given out; from now on it counts as met."""
-        known = url in self._met
+    def again(self, visit: Visit) -> None:
+        """Meet an address as it was met before."""
+        self._meet(visit.url, visit.depth)
+
+    def knows(self, url: str) -> bool:
+        """Whether URL was, or will be, given out, or stands for what was."""
+        return url in self._wanted
+
+    def count(self, url: str) -> None:
+        """Have URL count as given out: it was read by another address, or need not be read."""
         self._met.add(url)
-        return known
+        self._wanted.add(url)
 
     def _meet(self, address: str, depth: int) -> None:
         if depth > 0 and kinds.is_local(address):  # of a page, which may not choose what is read on this machine
@@ -81,14 +89,16 @@ class Frontier:
             if depth == 0:
                 self.refused[address] = exc.message
             return
-        if self.met(url):
+        if url in self._met:
             return
+        self._met.add(url)
         if reason := in_scope(self._source, url):
             if depth == 0:
                 self.refused[url] = reason
         elif depth > 0 and (reason := self._trap(url)):
             self.traps[url] = reason
         else:
+            self._wanted.add(url)
             self._queue.append(Visit(url, depth))
 
     def _trap(self, url: str) -> str:

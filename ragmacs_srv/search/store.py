@@ -56,8 +56,9 @@ class Validators:
 class Receipt:
     """What became of one address in the last crawl that met it.
 
-    `status` is new, changed, unchanged, alias, failed, refused, skipped or gone; `page` is the address of the page
-    that holds its text ("" when none does), another one for an alias or a redirect.
+    `status` is new, changed, unchanged, alias, failed, refused, skipped, gone or left (nothing leads to it any more);
+    `page` is the address of the page that holds its text ("" when none does), another one for an alias or a redirect.
+    `body_hash` is a hash of that text where it stands in the place of the page, which is kept: see `ingest/doubt`.
     """
 
     collection: str
@@ -149,6 +150,19 @@ class Store:
             self._insert_text(page.url, page.sections, chunks)
             self._record(receipt)
 
+    def revalidate(self, url: str, response: Response, links: Sequence[str], receipt: Receipt) -> None:
+        """Note that RESPONSE brought the text that the page at URL has: by what to ask next time, and where it leads.
+
+        For readers nothing has changed: its `fetched_at` stays.
+        """
+        names = ("etag", "last_modified", "body_hash", "links")
+        found = (response.etag, response.last_modified, receipt.body_hash, json.dumps(links))
+        with self._transaction():
+            for row in list(self._rows("pages", "url = ?", url)):
+                values = dict(zip(row.keys(), row, strict=True)) | dict(zip(names, found, strict=True))
+                self._insert("pages", tuple(values.values())[:-1])
+            self._record(receipt)
+
     def rewrite_page(
         self, url: str, sections: Sequence[Section], chunks: Sequence[Sequence[Chunk]], *, chunker: str
     ) -> None:
@@ -161,7 +175,10 @@ class Store:
                 self._insert_text(url, sections, chunks)
 
     def record(self, receipt: Receipt) -> None:
-        """Remember what became of an address; its page, if any, joins the collection."""
+        """Remember what became of an address; its page, if any, joins the collection.
+
+        The page that it had before leaves the collection, unless another address has it.
+        """
         with self._transaction():
             self._record(receipt)
 
@@ -172,16 +189,11 @@ class Store:
             self._execute("DELETE FROM receipts WHERE url = ? OR page = ?", url, url)
             return self._drop_orphans()
 
-    def remove_member(self, collection: str, url: str) -> int:
-        """Take the page at URL out of COLLECTION; returns 1 if it was in no other, and so went for good."""
+    def remove_receipts(self, collection: str, urls: Iterable[str]) -> int:
+        """Forget addresses of COLLECTION, and their pages unless other addresses have them; returns how many went."""
         with self._transaction():
-            self._execute("DELETE FROM members WHERE collection = ? AND url = ?", collection, url)
-            return self._drop_orphans()
-
-    def remove_receipt(self, collection: str, url: str) -> int:
-        """Forget an address that COLLECTION no longer leads to, and its page unless another address has it."""
-        with self._transaction():
-            self._execute("DELETE FROM receipts WHERE collection = ? AND url = ?", collection, url)
+            for url in urls:
+                self._execute("DELETE FROM receipts WHERE collection = ? AND url = ?", collection, url)
             self._execute(
                 "DELETE FROM members WHERE collection = ?1"
                 " AND url NOT IN (SELECT page FROM receipts WHERE collection = ?1)",
@@ -240,7 +252,11 @@ class Store:
         for problem in self.structural_problems():
             raise IndexCorrupt(problem, hint=REPAIR)
         digest = hashlib.sha256()
-        keys = {"pages": "url", "members": "collection, url", "sections": "url, n", "chunks": "url, n"}
+        # of a page what readers see: by what it is asked for the next time, say, is nothing to them
+        shown = ", ".join(f"CAST({name} AS BLOB)" for name in ("url", "title", "fetched_at", "fetched_from"))
+        for row in self._select(f"SELECT {shown} FROM pages ORDER BY url"):
+            digest.update(b"\0".join((*row, b"")))
+        keys = {"members": "collection, url", "sections": "url, n", "chunks": "url, n"}
         for table, order in keys.items():
             for row in self._select(f"SELECT CAST(hash AS BLOB) FROM {table} ORDER BY {order}"):
                 digest.update(row[0])
@@ -467,9 +483,23 @@ class Store:
             self._insert("chunks", (url, at, chunk.id, n, chunk.start, chunk.end))
 
     def _record(self, receipt: Receipt) -> None:
+        before = self.receipt(receipt.collection, receipt.url)
         self._insert("receipts", astuple(receipt))
         if receipt.page:
             self._insert("members", (receipt.collection, receipt.page))
+        if before and before.page not in {"", receipt.page}:
+            self._release(receipt.collection, before.page)
+
+    def _release(self, collection: str, page: str) -> None:
+        """Take PAGE out of COLLECTION, and drop it with its last one, unless an address of COLLECTION has it."""
+        self._execute(
+            "DELETE FROM members WHERE collection = ?1 AND url = ?2"
+            " AND NOT EXISTS (SELECT 1 FROM receipts WHERE collection = ?1 AND page = ?2)",
+            collection,
+            page,
+        )
+        if not any(self._select("SELECT 1 FROM members WHERE url = ?", page)):
+            self._drop_page(page)
 
     def _drop_page(self, url: str) -> None:
         for table in ("pages", "sections", "chunks"):

@@ -294,15 +294,19 @@ class Methods:
             return _crawled([app.crawl(source, allow=allow, mirror=mirror) for source in wanted])
 
     def update(
-        self, call: Call, collection: Annotated[str, "Default: all."] = "", allow: Allow = (), mirror: Mirror = ()
+        self,
+        call: Call,
+        collection: Annotated[str, "Default: all."] = "",
+        failed: Annotated[bool, "Only what failed or was refused the last time."] = False,
+        allow: Allow = (),
+        mirror: Mirror = (),
     ) -> Shape:
         """Crawl again: only what changed is read."""
         with self._request(call) as app:
-            made = app.manifest()
-            names = [collection] if collection else list(made.collections if made else ())
-            if not names:
+            reports = app.update([collection] if collection else [], failed=failed, allow=allow, mirror=mirror)
+            if not reports:
                 raise InvalidParams("nothing was crawled yet", hint="index/crawl, or ragmacs crawl go-gc")
-            return _crawled([app.update(each, allow=allow, mirror=mirror) for each in names])
+            return _crawled(reports)
 
     def index_status(self, call: Call) -> Shape:
         """What is indexed, and who is writing."""

@@ -86,12 +86,11 @@ def test_a_page_of_two_collections_survives_the_removal_of_one(store):
     ("remove", "left"),
     [
         (lambda store: store.remove_url(f"{SITE}/heap"), ["stack"]),
-        (lambda store: store.remove_member("docs", f"{SITE}/stack"), ["heap"]),
-        (lambda store: store.remove_member("docs", f"{SITE}/heap"), ["heap", "stack"]),
-        (lambda store: store.remove_receipt("docs", f"{SITE}/stack"), ["heap"]),
-        (lambda store: store.remove_member("docs", f"{SITE}/unknown"), ["heap", "stack"]),
+        (lambda store: store.remove_receipts("docs", [f"{SITE}/stack"]), ["heap"]),
+        (lambda store: store.remove_receipts("docs", [f"{SITE}/heap"]), ["heap", "stack"]),
+        (lambda store: store.remove_receipts("docs", [f"{SITE}/unknown"]), ["heap", "stack"]),
     ],
-    ids=["url", "only member", "one of two members", "receipt", "unknown"],
+    ids=["url", "only member", "one of two members", "unknown"],
 )
 def test_what_is_removed_takes_only_its_own_pages(store, remove, left):
     for name, collection in (("heap", "docs"), ("heap", "guides"), ("stack", "docs")):
@@ -105,8 +104,20 @@ def test_what_is_removed_takes_only_its_own_pages(store, remove, left):
 def test_a_page_stays_while_another_address_leads_to_it(store):
     put(store, written("heap"))
     store.record(Receipt("docs", f"{SITE}/old", "alias", f"{SITE}/heap", "redirect", "", "", 1, AT))
-    assert store.remove_receipt("docs", f"{SITE}/heap") == 0
-    assert store.remove_receipt("docs", f"{SITE}/old") == 1
+    assert store.remove_receipts("docs", [f"{SITE}/heap"]) == 0
+    assert store.remove_receipts("docs", [f"{SITE}/old"]) == 1
+
+
+def test_an_address_with_another_page_lets_go_of_its_own(store):
+    put(store, written("heap"))
+    put(store, written("stack"))
+    alias = Receipt("docs", f"{SITE}/heap", "alias", f"{SITE}/stack", "redirect", "", "", 1, AT)
+    store.record(replace(alias, url=f"{SITE}/old", page=f"{SITE}/heap"))
+    store.record(alias)
+    assert store.urls() == [f"{SITE}/heap", f"{SITE}/stack"]  # the old address still leads to it
+    store.record(replace(alias, url=f"{SITE}/old"))
+    assert store.urls() == [f"{SITE}/stack"]
+    assert not list(store.problems())
 
 
 def test_a_rewritten_page_keeps_all_but_its_text(store):
@@ -148,7 +159,7 @@ def test_unmarked_pages_are_those_of_just_one_site(store):
         lambda store: put(store, written("heap"), at="2026-03-02T12:00:00+00:00"),
         lambda store: put(store, written("stack"), "guides"),
         lambda store: store.remove_url(f"{SITE}/stack"),
-        lambda store: store.remove_member("guides", f"{SITE}/heap"),
+        lambda store: store.remove_receipts("guides", [f"{SITE}/heap"]),
         lambda store: store.rewrite_page(f"{SITE}/heap", *_renamed(written("heap")), chunker="r"),
         lambda store: store.rewrite_page(f"{SITE}/heap", *_halved(written("heap")), chunker="r"),
     ],
@@ -173,7 +184,7 @@ def test_the_revision_changes_when_a_generation_would(store, change):
         lambda store: store.finish_crawl("docs", "later"),
         lambda store: store.add_repeats("https://go.example", ["Share"]),
         lambda store: put(store, written("heap"), recipe="r"),
-        lambda store: store.remove_member("docs", f"{SITE}/unknown"),
+        lambda store: store.remove_receipts("docs", [f"{SITE}/unknown"]),
     ],
     ids=["unchanged", "failed", "vectors", "finished", "repeats", "the same again", "nothing removed"],
 )

@@ -184,6 +184,7 @@ def test_a_crawl_tells_its_progress_and_searches_see_it(connect: Callable[[], Li
     assert got[-1]["result"]["crawls"][0]["outcomes"] == {"new": 1}
     assert line.ask("search", query="GOGC", collections=["guide"])["result"]["generation"] == 2
     assert line.ask("index/update", collection="guide")["result"]["crawls"][0]["failed"] == []
+    assert line.ask("index/update", collection="guide", failed=True)["result"]["crawls"][0]["outcomes"] == {}
     assert line.ask("index/crawl", targets=["nope"])["error"]["code"] == -32602
 
 

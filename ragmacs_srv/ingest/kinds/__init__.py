@@ -27,7 +27,6 @@ KINDS: Final = {  # scheme: module
     "godoc": "godoc",
     "file": "tree",
 }
-_LISTED: Final = frozenset({"stackexchange"})  # a list of these is not all there is: see `outlasts`
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
 
@@ -63,6 +62,7 @@ class Kind(Protocol):
     """What a module of this package has.
 
     LOCAL: it reads what is on this machine, so that only the person who sits at it may name its addresses.
+    PARTIAL, where it is true: what `pages` lists is not all there is; what left a list may be there still.
     """
 
     LOCAL: bool
@@ -122,7 +122,13 @@ def is_local(address: str) -> bool:
 def outlasts(address: str, seeds: Iterable[str]) -> bool:
     """Whether the document at ADDRESS may be there still, though nothing that SEEDS stand for is called so any more."""
     scheme = scheme_of(address)
-    return scheme in _LISTED and any(scheme_of(seed) == scheme for seed in seeds)
+    return is_partial(address) and any(scheme_of(seed) == scheme for seed in seeds)
+
+
+def is_partial(address: str) -> bool:
+    """Whether what an address of this kind stands for is not all there is."""
+    scheme = scheme_of(address)
+    return scheme in KINDS and getattr(_module(scheme), "PARTIAL", False)
 
 
 def check_open(address: str) -> None:

@@ -23,6 +23,7 @@ from . import Means, media_type
 log = logging.getLogger(__name__)
 
 LOCAL = False
+PARTIAL = True  # the interface lists the questions that were active last
 SCHEME = "stackexchange:"
 PAGE_SIZE = 100  # the most that is given at once
 MAX_PAGES = 10  # of a list: a thousand questions; a tag more makes a better list than a longer one

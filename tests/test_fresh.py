@@ -1,0 +1,377 @@
+"""What an update keeps, what it takes out, and when: a site that is ill for a while loses nothing."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+
+from ragmacs_srv import pipeline
+from ragmacs_srv.errors import FetchError
+from ragmacs_srv.ingest import kinds
+from ragmacs_srv.ingest.fetch import Fetcher
+from ragmacs_srv.ingest.kinds import Means, web
+from ragmacs_srv.ingest.worker import Extractor
+from ragmacs_srv.model import Source
+from ragmacs_srv.pipeline import Reader, Report
+from ragmacs_srv.search.embed import Words
+from ragmacs_srv.search.store import Store
+from tests.conftest import Cli
+from tests.servers import Answer, Route, Site, Visit, serve
+from tests.test_pipeline import html
+
+Routes = Mapping[str, Route]
+
+
+def prose(about: str, words: int = 120) -> str:
+    """A text that shares nothing with one about something else."""
+    return " ".join(f"{about}{n}{'.' if n % 9 == 8 else ''}" for n in range(words))
+
+
+def linked(*links: str) -> bytes:
+    return html(prose("root"), title="Root", links=links)
+
+
+def page(about: str, words: int = 120) -> bytes:
+    return html(prose(about, words), title=about.title())
+
+
+def pages(*names: str) -> Routes:
+    """A root that links to a page about each of NAMES."""
+    return {"/": linked(*(f"/{name}" for name in names)), **{f"/{name}": page(name) for name in names}}
+
+
+class World:
+    """A store, and the means to crawl into it; `report` is what the last crawl did."""
+
+    def __init__(self, store: Store, extractor: Extractor) -> None:
+        self.store = store
+        self.extractor = extractor
+        self.resolves = True
+
+    def crawl(self, site: Site, **changes: object) -> Report:
+        return self._walk(site, pipeline.crawl, **changes)
+
+    def retry(self, site: Site) -> Report:
+        return self._walk(site, pipeline.retry)
+
+    def _walk(self, site: Site, walk: Callable[..., Report], **changes: object) -> Report:
+        named = f"http://localhost:{site.port}"
+        source = replace(Source("demo", "Demo", (f"{named}/",), depth=3), **changes)  # type: ignore[arg-type]
+        with Fetcher(allow=[named], resolve=self._resolve, pause=lambda *_: None) as fetcher:
+            return walk(self.store, Reader(Means(fetcher), self.extractor, Words()), source)
+
+    def _resolve(self, host: str, port: int, /) -> list[str]:
+        if not self.resolves:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return ["127.0.0.1"]
+
+    @property
+    def held(self) -> list[str]:
+        """The paths of the pages that readers would see."""
+        return ["/" + url.split("/", 3)[-1] for url in self.store.urls()]
+
+    def text(self, path: str) -> str:
+        (url,) = [each for each in self.store.urls() if each.endswith(path)]
+        return "\n".join(section.text for section in self.store.page(url).page.sections)
+
+
+@pytest.fixture
+def world(tmp_path: Path, page_reader: Extractor) -> Iterator[World]:
+    with Store(tmp_path / "store") as opened:
+        yield World(opened, page_reader)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serve(pages("a", "b", "c")) as running:
+        yield running
+
+
+# A site that is ill
+
+
+def everywhere(answer: Route) -> Routes | Callable[[Visit], Answer | bytes | None]:
+    """ANSWER for every address but robots.txt."""
+
+    def route(visit: Visit) -> Answer | bytes | None:
+        if visit.path == "/robots.txt":
+            return Answer(b"", 404)
+        return answer(visit) if callable(answer) else answer
+
+    return route
+
+
+def to(place: str, then: Route) -> Routes | Callable[[Visit], Answer | bytes | None]:
+    """Every address leads to PLACE, which gives THEN."""
+    return everywhere(
+        lambda visit: then if visit.path == place else Answer(status=302, headers={"Location": place})  # type: ignore[arg-type,return-value]
+    )
+
+
+def dated(visit: Visit) -> bytes:
+    at = len(visit.site.requests)
+    return html(f"Error 502 at {visit.path}, request {at}: the site cannot be reached now.", title="Sorry")
+
+
+FORM: Final = (
+    b"<html><body><main><h1>Sign in</h1><form><input type=password></form><p>Please do.</p></main></body></html>"
+)
+SHELL: Final = b"<html><head><script src=app.js></script></head><body><div id=root></div></body></html>"
+ILL: Final[dict[str, Routes | Callable[[Visit], Answer | bytes | None]]] = {
+    "500": everywhere(Answer(b"oops", 500)),
+    "403": everywhere(Answer(b"no", 403)),
+    "robots.txt fails": {**pages("a", "b", "c"), "/robots.txt": Answer(b"", 503)},
+    "robots.txt denies": {**pages("a", "b", "c"), "/robots.txt": b"User-agent: *\nDisallow: /\n"},
+    "empty": everywhere(b""),
+    "a shell for scripts": everywhere(SHELL),
+    "a login form": everywhere(FORM),
+    "one text for all, with 200": everywhere(html(prose("holiday", 40), title="Back soon")),
+    "an error for each, with 200": everywhere(dated),
+    "a redirect to a login form": to("/login", FORM),
+    "a redirect to a login without a form": to("/login", html(prose("signin", 300))),
+    "a redirect to the home page": to("/", linked("/a", "/b", "/c")),
+    "a redirect to a new page": to("/welcome", html(prose("welcome", 900))),
+    "a redirect elsewhere": everywhere(Answer(status=302, headers={"Location": "http://127.0.0.1:9/"})),
+    "a loop": everywhere(lambda visit: Answer(status=302, headers={"Location": visit.path + "x"})),
+}
+
+
+@pytest.mark.parametrize("ill", ILL.values(), ids=ILL)
+def test_a_site_that_is_ill_loses_nothing_however_often_it_is_asked(
+    world: World, site: Site, ill: Routes | Callable[[Visit], Answer | bytes | None]
+) -> None:
+    well = site.routes
+    world.crawl(site)
+    before = [(path, world.text(path)) for path in world.held]
+    for _ in range(3):
+        site.routes = ill
+        assert world.crawl(site).failed
+        assert [(path, world.text(path)) for path in world.held] == before
+    site.routes = well
+    assert world.crawl(site).outcomes == {"unchanged": 4}
+    assert not list(world.store.problems())
+
+
+def test_a_name_that_does_not_resolve_loses_nothing(world: World, site: Site) -> None:
+    world.crawl(site)
+    world.resolves = False
+    for _ in range(3):
+        assert world.crawl(site).outcomes == {"failed": 4}
+    world.resolves = True
+    assert world.crawl(site).outcomes == {"unchanged": 4}
+
+
+def test_a_site_that_nobody_serves_loses_nothing(world: World) -> None:
+    with serve(pages("a", "b")) as site:
+        world.crawl(site)
+    for _ in range(3):
+        assert world.crawl(site).outcomes == {"failed": 3}
+    assert world.held == ["/", "/a", "/b"]
+
+
+def test_a_list_of_pages_that_fails_loses_nothing(world: World, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] | FetchError = [f"http://localhost:{site.port}/{name}" for name in "ab"]
+
+    def pages(*_: object) -> list[str]:
+        if isinstance(listed, FetchError):
+            raise listed
+        return listed
+
+    kind = ModuleType("list")
+    vars(kind).update(LOCAL=False, canonical=str, pages=pages, read=web.read)
+    monkeypatch.setitem(sys.modules, "ragmacs_srv.ingest.kinds.list", kind)
+    monkeypatch.setitem(kinds.KINDS, "list", "list")  # type: ignore[arg-type]
+    wanted = {"seeds": ("list:all",), "allow": ("http*",)}
+    assert world.crawl(site, **wanted).outcomes == {"new": 2}
+    good, listed = listed, FetchError("the list cannot be had", status=404)
+    for _ in range(3):
+        assert set(world.crawl(site, **wanted).outcomes) == {"gone"}
+        assert world.held == ["/a", "/b"]
+    listed = good[:1]
+    assert world.crawl(site, **wanted).outcomes == {"unchanged": 1, "left": 1}
+    assert world.held == ["/a", "/b"]
+    assert world.store.receipt("demo", "list:all") is None
+    assert world.crawl(site, **wanted).outcomes == {"unchanged": 1}
+    assert world.held == ["/a"]
+
+
+# What is gone
+
+
+def test_a_page_is_kept_when_it_is_first_gone_and_leaves_at_the_second_look(world: World, site: Site) -> None:
+    world.crawl(site)
+    site.routes = {**pages("a", "b", "c"), "/b": Answer(b"", 410)}
+    assert world.crawl(site).outcomes == {"unchanged": 3, "gone": 1}
+    assert "/b" in world.held
+    assert world.crawl(site).outcomes == {"unchanged": 3, "gone": 1}
+    assert "/b" not in world.held
+
+
+def test_a_page_that_comes_back_is_counted_from_the_start(world: World, site: Site) -> None:
+    well, without = site.routes, {**pages("a", "b", "c"), "/b": Answer(b"", 404)}
+    world.crawl(site)
+    for routes, left in ((without, True), (well, True), (without, True), (without, False), (well, True)):
+        site.routes = routes
+        world.crawl(site)
+        assert ("/b" in world.held) == left
+
+
+def test_a_page_that_nothing_leads_to_is_kept_once(world: World, site: Site) -> None:
+    world.crawl(site)
+    site.routes = {**pages("a", "b", "c"), "/": linked("/a", "/c")}
+    report = world.crawl(site)
+    assert (report.outcomes["left"], report.failed) == (1, [])
+    assert "/b" in world.held
+    world.crawl(site)
+    assert "/b" not in world.held
+
+
+def test_a_page_that_is_linked_again_was_never_away(world: World, site: Site) -> None:
+    well, without = site.routes, {**pages("a", "b", "c"), "/": linked("/a", "/c")}
+    world.crawl(site)
+    for routes in (without, well, without):
+        site.routes = routes
+        world.crawl(site)
+        assert "/b" in world.held
+
+
+@pytest.mark.parametrize("change", [{"deny": ("*/b",)}, {"depth": 0}], ids=["denied", "less deep"])
+def test_what_the_collection_no_longer_means_leaves_at_once(
+    world: World, site: Site, change: dict[str, object]
+) -> None:
+    world.crawl(site)
+    world.crawl(site, **change)
+    assert "/b" not in world.held
+
+
+def test_a_copy_stays_when_the_address_it_was_kept_under_is_gone(world: World, site: Site) -> None:
+    site.routes = {"/": linked("/a", "/copy"), "/a": page("a"), "/copy": page("a")}
+    assert world.crawl(site).outcomes == {"new": 2, "alias": 1}
+    site.routes = {"/": linked("/a", "/copy"), "/copy": page("a")}
+    for _ in range(3):
+        world.crawl(site)
+    assert world.held == ["/", "/copy"]
+
+
+def test_an_alias_that_is_gone_leaves_its_page_alone(world: World, site: Site) -> None:
+    site.routes = {"/": linked("/a", "/copy"), "/a": page("a"), "/copy": page("a")}
+    world.crawl(site)
+    site.routes = {"/": linked("/a", "/copy"), "/a": page("a")}
+    for _ in range(3):
+        world.crawl(site)
+    assert world.held == ["/", "/a"]
+
+
+# What moved, and what was rewritten
+
+
+@pytest.mark.parametrize("linked_too", [False, True], ids=["by its old address", "linked by its new address, too"])
+@pytest.mark.parametrize("revised", [False, True], ids=["as it was", "revised"])
+def test_a_page_that_moved_is_known_by_its_new_address(
+    world: World, site: Site, linked_too: bool, revised: bool
+) -> None:
+    world.crawl(site)
+    text = html(prose("a", 100), prose("news", 60), title="A") if revised else page("a")
+    links = ("/0", "/a", "/b", "/c") if linked_too else ("/a", "/b", "/c")
+    moved = Answer(status=301, headers={"Location": "/0"})
+    site.routes = {**pages("b", "c"), "/": linked(*links), "/a": moved, "/0": text}
+    world.crawl(site)
+    assert world.held == ["/", "/0", "/b", "/c"]
+    assert set(world.crawl(site).outcomes) <= {"unchanged", "alias"}
+    assert world.held == ["/", "/0", "/b", "/c"]
+
+
+def test_a_page_that_says_something_else_and_less_is_taken_at_the_second_look(world: World, site: Site) -> None:
+    names = [f"p{n}" for n in range(12)]
+    site.routes = pages(*names)
+    world.crawl(site)
+    site.routes = {**pages(*names), "/p3": page("stub", 40)}
+    report = world.crawl(site)
+    assert [each.reason for each in report.failed if "until the next update" in each.reason]
+    assert "p30" in world.text("/p3")
+    assert world.crawl(site).outcomes == {"unchanged": 12, "changed": 1}
+    assert "stub0" in world.text("/p3")
+
+
+def test_a_page_that_is_rewritten_is_taken_at_once(world: World, site: Site) -> None:
+    world.crawl(site)
+    site.routes = {**pages("a", "b", "c"), "/b": page("rewritten")}
+    assert world.crawl(site).outcomes == {"unchanged": 3, "changed": 1}
+
+
+def test_bytes_that_change_without_their_text_are_no_change(world: World, site: Site) -> None:
+    served = count()
+    site.routes = {"/": lambda visit: page("a") + f"<!-- {next(served)} -->".encode()}
+    world.crawl(site)
+    before = world.store.revision()
+    assert world.crawl(site).outcomes == {"unchanged": 1}
+    assert world.store.revision() == before
+    assert not list(world.store.problems())
+
+
+# Only what failed
+
+
+def test_only_what_failed_is_read_again(world: World, site: Site) -> None:
+    site.routes = {**pages("a", "b", "c"), "/b": Answer(b"", 403), "/c": Answer(b"", 404)}
+    world.crawl(site)
+    site.routes = {**pages("a", "b", "c"), "/b": html(prose("b"), links=("/d",)), "/d": page("d")}
+    site.requests.clear()
+    assert world.retry(site).outcomes == {"new": 2}
+    assert site.asked == ["/b", "/d"]
+    assert world.held == ["/", "/a", "/b", "/d"]
+    assert world.retry(site).outcomes == {}
+
+
+def test_what_robots_txt_denied_costs_one_request_to_ask_again(world: World, site: Site) -> None:
+    site.routes = {**pages("a", "b", "c"), "/robots.txt": b"User-agent: *\nDisallow: /b\nDisallow: /c\n"}
+    world.crawl(site)
+    site.requests.clear()
+    assert world.retry(site).outcomes == {"refused": 2}
+    assert [each.target for each in site.requests] == ["/robots.txt"]
+
+
+def test_reading_again_what_failed_drops_nothing(world: World, site: Site) -> None:
+    world.crawl(site)
+    site.routes = {**pages("b"), "/": linked("/b", "/c"), "/c": Answer(b"", 403)}
+    world.crawl(site)
+    site.routes = {**pages("b"), "/": linked("/b", "/c")}
+    for _ in range(3):
+        world.retry(site)
+        assert world.held == ["/", "/a", "/b", "/c"]
+
+
+# The command
+
+
+def generation(home: Path) -> str:
+    return max(path.name for path in home.glob("store/gen-*"))
+
+
+def test_an_update_of_all_makes_one_generation_and_none_for_no_change(run: Cli, site: Site, home: Path) -> None:
+    for name in ("a", "b"):
+        assert run("crawl", f"{site.origin}/{name}", "--name", name, "--allow", site.origin).code == 0
+    made = generation(home)
+    assert run("update").code == 0
+    assert generation(home) == made
+    site.routes = {"/a": page("apple"), "/b": page("banana")}
+    assert [each["outcomes"] for each in run("update", "--json").json["crawls"]] == [{"changed": 1}] * 2
+    assert int(generation(home)[4:]) == int(made[4:]) + 1
+
+
+def test_an_update_of_what_failed_says_what_became_of_it(run: Cli, site: Site) -> None:
+    site.routes = {**pages("a", "b"), "/b": Answer(b"", 403)}
+    assert run("crawl", f"{site.origin}/", "--name", "demo", "--depth", "1", "--allow", site.origin).code == 1
+    assert run("update", "demo", "--failed").code == 4  # as of a crawl that read no page
+    site.routes = pages("a", "b")
+    done = run("update", "--failed", "--json")
+    assert (done.code, done.json["crawls"][0]["outcomes"]) == (0, {"new": 1})
+    assert run("update", "--failed").out == "demo: nothing\n"
