@@ -222,12 +222,11 @@ class Store:
         row = rows[0]
         links = tuple(json.loads(row["links"]))
         page = Page(url, row["title"], sections, links, row["author"], row["date"], bool(row["marked"]))
-        chunks = tuple(
-            tuple(_chunk(section, each) for each in chunk_rows if each["section"] == n)
-            for n, section in enumerate(sections)
-        )
+        chunks: list[list[Chunk]] = [[] for _ in sections]
+        for each in chunk_rows:
+            chunks[each["section"]].append(_chunk(sections[each["section"]], each))
         collections = tuple(each["collection"] for each in self._rows("members", "url = ? ORDER BY collection", url))
-        return StoredPage(page, chunks, collections, row["fetched_at"], row["fetched_from"])
+        return StoredPage(page, tuple(map(tuple, chunks)), collections, row["fetched_at"], row["fetched_from"])
 
     def unmarked(self, origin: str) -> list[str]:
         """The pages of ORIGIN whose content element had to be guessed, sorted."""
