@@ -463,32 +463,33 @@ class _Walk:
         return "" if visit.depth == 0 and reason.startswith("outside") else reason
 
     def settle_departed(self, started: str, report: Report, sink: Sink) -> None:
-        """Decide about what a crawl did not meet any more.
+        """Decide about what a crawl did not meet any more: what may be there still is asked for."""
+        frontier = self.frontier
+        unread = {*frontier.refused, *frontier.traps}
+        receipts = list(self.store.receipts(self.source.name))
+        departed = [each for each in receipts if each.url not in unread and not frontier.knows(each.url)]
+        asked = [each for each in departed if each.page and kinds.outlasts(each.url, self.source.seeds)]
+        due = {each.url for each in asked if each.at < started}
+        self.reader.means.ahead[:] = sorted(due)
+        for n, receipt in enumerate(asked):
+            self.cancel.check()
+            sink(Progress(f"crawl {self.source.name}", frontier.taken + n, frontier.taken + len(asked), receipt.url))
+            report.add(self.visit(Visit(receipt.url, 0), receipt) if receipt.url in due else receipt)
+        if not frontier.cut:
+            self.take_leave([each for each in departed if each not in asked], report)
 
-        What may be there still is asked for. The rest is marked when all else was met, and leaves the collection
-        when it was marked before.
-        """
-        gone, unread = [], {*self.frontier.refused, *self.frontier.traps}
-        for receipt in list(self.store.receipts(self.source.name)):
-            if receipt.url in unread or self.frontier.knows(receipt.url):
-                continue
-            if receipt.page and kinds.outlasts(receipt.url, self.source.seeds):
-                self.cancel.check()
-                sink(Progress(f"crawl {self.source.name}", self.frontier.taken, self.frontier.taken, receipt.url))
-                report.add(self.visit(Visit(receipt.url, 0), receipt) if receipt.at < started else receipt)
-            elif self.frontier.cut:
-                continue
-            elif self.narrowed or not receipt.page or receipt.status in {"gone", "left"}:
+    def take_leave(self, departed: Iterable[Receipt], report: Report) -> None:
+        """Mark what nothing leads to any more; what was marked before leaves the collection."""
+        gone = []
+        for receipt in departed:
+            if self.narrowed or not receipt.page or receipt.status in {"gone", "left"}:
                 gone.append(receipt.url)
-            else:
-                report.add(self.left(receipt))
+                continue
+            reason = SAME_TEXT if receipt.reason == SAME_TEXT else UNLINKED
+            left = replace(receipt, status="left", reason=reason, at=now())
+            self.store.record(left)
+            report.add(left)
         self.store.remove_receipts(self.source.name, gone)
-
-    def left(self, receipt: Receipt) -> Receipt:
-        """Note that nothing leads to an address any more; its page stays until that is seen again."""
-        left = replace(receipt, status="left", reason=receipt.reason if receipt.reason == SAME_TEXT else UNLINKED)
-        self.store.record(left := replace(left, at=now()))
-        return left
 
 
 def _put(store: Store, reader: Reader, response: Response, page: Page, receipt: Receipt, text_hash: str) -> None:

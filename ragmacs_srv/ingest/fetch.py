@@ -171,7 +171,7 @@ class Fetcher:
             budget = Budget(self._deadline, self._clock)
             hop = self._vet(parse(url), budget, cancel)
             question = Question(hop, {"Accept": "application/json"}, self._max_bytes, secret, TOLD)
-            reply = self._tried(question, hop.delay, budget, cancel)
+            reply = self._tried(question, hop.delay, budget, cancel, met=False)
             return to_response(
                 reply,
                 hop.identity,
@@ -273,15 +273,18 @@ class Fetcher:
         question = Question(hop, validators, self._max_bytes)
         return self._tried(question, max(hop.delay, rules.delay), budget, cancel)
 
-    def _tried(self, question: Question, delay: float, budget: Budget, cancel: Cancel) -> Reply:
-        """The answer to QUESTION, after as many tries as make sense, DELAY seconds after the one before at least."""
+    def _tried(self, question: Question, delay: float, budget: Budget, cancel: Cancel, *, met: bool = True) -> Reply:
+        """The answer to QUESTION, after as many tries as make sense, DELAY seconds after the one before at least.
+
+        Who was not MET before, when it was asked for its rules, is not tried again where it cannot be reached.
+        """
         origin = question.hop.dialled.origin
         for attempt in range(1, TRIES + 1):
             self._wait_for_turn(origin, delay, cancel)
             try:
                 reply = self._exchange(question, budget, cancel)
-            except (Dropped, Unreachable):  # most have answered before, when they were asked for their rules
-                if attempt == TRIES:
+            except (Dropped, Unreachable) as exc:
+                if attempt == TRIES or not (met or isinstance(exc, Dropped)):
                     raise
                 wait: float | None = backoff(attempt)
             else:

@@ -25,6 +25,11 @@ _STEPS: Final = (0, *(digit * 10**power for power in range(6) for digit in (1, 2
 Fields = Mapping[str, Any]
 
 
+def answered(question: Fields) -> bool:
+    """Whether one of the answers to QUESTION, as the API tells it, would be kept; the others only stand in the way."""
+    return any(each.get("is_accepted") or int(each["score"]) >= LEAST for each in question.get("answers") or ())
+
+
 def kept(question: Fields) -> bytes:
     """What we keep of a QUESTION as the API tells it: the same bytes as long as it says the same.
 
@@ -32,7 +37,7 @@ def kept(question: Fields) -> bytes:
     """
     answers = [
         {**_post(each), "id": int(each["answer_id"]), "accepted": bool(each.get("is_accepted"))}
-        for each in question.get("answers", ())
+        for each in question.get("answers") or ()
     ]
     answers.sort(key=lambda each: (not each["accepted"], -each["score"], each["id"]))
     best = [each for each in answers if each["accepted"] or each["score"] >= LEAST][:BEST]

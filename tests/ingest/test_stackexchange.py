@@ -22,6 +22,7 @@ from ragmacs_srv.model import Page, Source
 from ragmacs_srv.pipeline import Reader, Report
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
+from tests.conftest import Cli
 from tests.fakes import HashEmbedder
 from tests.stackexchange_server import ORIGIN, Api, Post, question, reply
 from tests.stackexchange_server import stackexchange as serve
@@ -220,6 +221,31 @@ def test_the_key_stands_in_the_request_and_nowhere_else(caplog: pytest.LogCaptur
     assert "s3cret" not in told
 
 
+def test_a_question_that_nobody_has_answered_is_not_listed() -> None:
+    unanswered = one(2, reply(20, prose("nothing"), score=0))
+    with serve(one(1), unanswered, one(3)) as api:
+        assert listed(api) == ["stackexchange:questions/1", "stackexchange:questions/3"]
+        api.questions["stackoverflow"] = [unanswered]
+        with pytest.raises(FetchError, match="no questions"):
+            listed(api)
+
+
+def test_who_may_not_choose_where_to_go_is_told_what_the_user_can_do() -> None:
+    with Fetcher(only=lambda _: False) as fetcher, pytest.raises(AddressRefused) as caught:
+        stackexchange.read("stackexchange:questions/1", Means(fetcher), Cancel())
+    assert caught.value.hint == "ragmacs crawl stackexchange:questions/1"
+
+
+def test_an_interface_that_cannot_be_reached_is_not_waited_for() -> None:
+    with serve() as api:
+        closed = api.origin
+    waited: list[float] = []
+    opened = Fetcher(mirrors={ORIGIN: closed}, pause=lambda _, seconds: waited.append(seconds))
+    with opened as fetcher, pytest.raises(FetchError, match="cannot connect"):
+        stackexchange.read("stackexchange:questions/1", Means(fetcher), Cancel())
+    assert waited == []
+
+
 def test_no_robots_txt_is_asked() -> None:
     with serve(one()) as api:
         listed(api)
@@ -396,6 +422,18 @@ def test_a_question_that_left_the_list_is_asked_for_and_stays(library: Library) 
         assert library.numbers == [1, 2]
 
 
+def test_questions_that_left_the_list_are_asked_for_together(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stackexchange, "PAGE_SIZE", 4)
+    with serve(*(one(n) for n in range(1, 9))) as api:
+        library.crawl(api)
+        for each in api.questions["stackoverflow"][1:]:
+            each["tags"] = ["java"]
+        del api.questions["stackoverflow"][2]
+        before = len(api.asked)
+        assert library.crawl(api).outcomes == {"unchanged": 1, "changed": 6, "gone": 1}
+        assert api.asked[before:] == ["filters/create", "questions 1", "questions/2;3;4;5", "questions/3;6;7;8"]
+
+
 def test_questions_leave_with_the_last_seed_of_their_kind(library: Library) -> None:
     with serve(one(1), one(2)) as api:
         library.crawl(api)
@@ -404,8 +442,9 @@ def test_questions_leave_with_the_last_seed_of_their_kind(library: Library) -> N
 
 
 @pytest.mark.parametrize("trouble", ["throttled", "empty", "quota"])
-def test_a_list_that_fails_loses_nothing(library: Library, trouble: str) -> None:
-    with serve(*(one(n) for n in range(1, 103))) as api:
+def test_a_list_that_fails_loses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    monkeypatch.setattr(stackexchange, "PAGE_SIZE", 2)
+    with serve(*(one(n) for n in range(1, 5))) as api:
         library.crawl(api)
         if trouble == "throttled":
             api.throttle = "too many requests from this IP"
@@ -416,7 +455,7 @@ def test_a_list_that_fails_loses_nothing(library: Library, trouble: str) -> None
         for _ in range(3):
             report = library.crawl(api)
             assert report.outcomes["failed"] == 1
-        assert len(library.numbers) == 102
+        assert library.numbers == [1, 2, 3, 4]
         assert "failed" not in {each.status for each in library.store.receipts("so") if each.page}
 
 
@@ -448,3 +487,17 @@ def test_the_body_that_is_kept_holds_nothing_that_is_not_shown() -> None:
         "tags",
         "title",
     }
+
+
+def test_the_command_line_crawls_and_cites_the_answer_by_its_author(
+    run: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGMACS_STACKEXCHANGE_KEY", "s3cret")
+    with serve(one(1, reply(10, prose("weak pointers"), accepted=True, by="Cy"), title="Pools?")) as api:
+        assert run("crawl", TAGS, "--name", "so", "--mirror", f"{ORIGIN}={api.origin}").code == 0
+        assert all("key=s3cret" in request.target for request in api.requests)
+    (found, *_) = run("search", "weak pointers", "--json").json["results"]
+    assert found["link"] == "https://stackoverflow.com/questions/1#answer-10"
+    assert found["heading"] == ["Pools?", "Accepted answer by Cy"]
+    assert "CC BY-SA 4.0" in found["text"]
+    assert not [path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]

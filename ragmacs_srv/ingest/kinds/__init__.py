@@ -53,6 +53,7 @@ class Means:
 
     fetcher: Fetcher
     at_hand: dict[str, Response] = field(default_factory=dict)  # what came with a list of pages, until it is read
+    ahead: list[str] = field(default_factory=list)  # what is read next: a kind that can may ask for it at once
     learnt: dict[str, str] = field(default_factory=dict)  # what a kind found out about a site, while this lasts
     stackexchange_key: Callable[[], str] = str  # for its interface; "": none
     go: GoDoc | None = None

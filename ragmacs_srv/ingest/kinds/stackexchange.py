@@ -1,6 +1,6 @@
 """`stackexchange:` addresses become questions with their best answers, by the sites' own interface.
 
-`stackexchange:[SITE/]TAG[+TAG…]` stands for the questions that have all these tags, those with most votes first;
+`stackexchange:[SITE/]TAG[+TAG…]` stands for the answered questions that have all these tags, most votes first;
 `stackexchange:[SITE/]questions/ID` is one of them. Each is known and cited under its own address at the site.
 """
 
@@ -71,6 +71,7 @@ def pages(address: str, means: Means, cancel: Cancel) -> Iterator[str]:
     if not place.tags:
         yield place.url
         return
+    found = False
     for number in range(1, MAX_PAGES + 1):
         cancel.check()
         answer = stackapi.ask(
@@ -84,16 +85,20 @@ def pages(address: str, means: Means, cancel: Cancel) -> Iterator[str]:
             pagesize=PAGE_SIZE,
             page=number,
         )
-        if not answer.items and number == 1:
-            hint = f"look the tags up at the site: {place.site} has no question with all of them"
-            raise FetchError(f"no questions: {place.url}", hint=hint, data={"url": place.url})
-        for item in answer.items:
+        with stackapi.as_documented(answer.response.url):
+            items = [each for each in answer.items if posts.answered(each)]
+        for item in items:
             url, response = _response(place.site, item, answer)
             means.at_hand[url] = response
+            found = True
             yield url
         if not answer.has_more:
-            return
-    log.warning("%s stands for more questions: the %d with most votes are read", place.url, MAX_PAGES * PAGE_SIZE)
+            break
+    else:
+        log.warning("%s: of the questions, the %d with most votes are read", place.url, MAX_PAGES * PAGE_SIZE)
+    if not found:
+        hint = f"look the tags up at the site: on {place.site} no answered question has all of them"
+        raise FetchError(f"no questions: {place.url}", hint=hint, data={"url": place.url})
 
 
 def read(url: str, means: Means, cancel: Cancel, *, etag: str = "", last_modified: str = "") -> Response:
@@ -110,12 +115,24 @@ def page(body: bytes, url: str) -> Page:
 
 
 def _asked(place: Place, means: Means, cancel: Cancel) -> Response:
-    """The question at PLACE; what the sites do not show, as it was deleted, is not among the items of an answer."""
-    answer = stackapi.ask(means, cancel, f"questions/{place.id}", site=place.site)
-    for item in answer.items:
-        url, response = _response(place.site, item, answer)
-        if url == place.url:
-            return response
+    """The question at PLACE, asked for together with those that are read next.
+
+    What a site does not show, as it was deleted, is not among the items of its answer.
+    """
+    others = (parse(each) for each in means.ahead if each.startswith(SCHEME) and each not in means.at_hand)
+    near = [each for each in others if each.id and each.site == place.site and each != place][: PAGE_SIZE - 1]
+    together = {each.url: str(each.id) for each in (place, *near)}
+    means.ahead[:] = [each for each in means.ahead if each not in together]  # what is not shown is asked for alone
+    try:
+        answer = stackapi.ask(
+            means, cancel, f"questions/{';'.join(together.values())}", site=place.site, pagesize=PAGE_SIZE
+        )
+    except AddressRefused as exc:
+        hint = f"ragmacs crawl {place.url}" if exc.data.get("rule") == "only" else exc.hint
+        raise AddressRefused(f"refused {place.url}: {exc.message}", hint=hint, data=exc.data) from exc
+    means.at_hand.update(_response(place.site, item, answer) for item in answer.items)
+    if found := means.at_hand.pop(place.url, None):
+        return found
     hint = "it was deleted, or never was; check the number"
     raise FetchError(f"{place.site} has no question {place.id}", status=404, hint=hint, data={"url": place.url})
 
