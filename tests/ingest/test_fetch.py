@@ -1034,3 +1034,44 @@ def test_a_proxy_that_does_not_answer_is_named():
 def test_a_proxy_that_is_none_is_a_mistake_in_the_settings(proxy):
     with pytest.raises(SettingsError, match="cannot use the proxy"):
         Fetcher(proxy=proxy)
+
+
+# Interfaces for programs
+
+
+def call(routes, **options):
+    """What a call of /call at a site with ROUTES gives, and the targets that the site saw."""
+    with serve(routes) as site, to(site, **options) as fetcher:
+        try:
+            return fetcher.call(site.origin + "/call?a=b", secret="key=s3cret"), [each.target for each in site.requests]
+        except FetchError as exc:
+            return exc, [each.target for each in site.requests]
+
+
+def test_an_interface_is_called_whatever_robots_txt_says_and_the_secret_is_not_told():
+    answer = Answer(b"{}", type="application/json")
+    response, asked = call({"/call": answer, "/robots.txt": b"User-agent: *\nDisallow: /"})
+    assert asked == ["/call?a=b&key=s3cret"]
+    assert response.media_type == "application/json"
+    assert "s3cret" not in str(response)
+
+
+def test_the_body_of_an_error_is_what_the_interface_says_of_it():
+    response, _ = call({"/call": Answer(b'{"error_id": 400}', 400, "application/json")})
+    assert response.body == b'{"error_id": 400}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(status=302, headers={"Location": "/elsewhere"}), "status 302"),
+        (Answer(PAGE), "not supported"),
+        (Answer(b"{" + b" " * 200, type="application/json"), "larger than 100 bytes"),
+    ],
+    ids=["redirect", "HTML", "too much"],
+)
+def test_an_interface_that_answers_otherwise_is_an_error(answer, says):
+    error, asked = call({"/call": answer, "/elsewhere": PAGE}, max_bytes=100)
+    assert says in str(error)
+    assert "s3cret" not in str(error)
+    assert len(asked) == 1

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragmacs_srv import pipeline
 from ragmacs_srv.errors import AddressRefused, Cancelled, FetchError
 from ragmacs_srv.events import Cancel
-from ragmacs_srv.ingest import kinds
+from ragmacs_srv.ingest import kinds, posts
 from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import Means, stackexchange
 from ragmacs_srv.ingest.worker import Extractor
@@ -316,6 +318,19 @@ def test_an_author_who_left_is_no_obstacle(page: Callable[..., Page]) -> None:
     left = one(1)
     del left["owner"]
     assert page(left).author == "a user who left"
+
+
+@given(order=st.permutations(range(12)))
+def test_the_same_answers_in_any_order_are_the_same_body(order: list[int]) -> None:
+    replies = [reply(n, prose(f"answer {n}"), score=n % 5, accepted=n == 3) for n in range(12)]
+    assert posts.kept(one(1, *replies)) == posts.kept(one(1, *(replies[n] for n in order)))
+
+
+@given(score=st.integers(-50, 100_000), votes=st.integers(0, 100_000))
+def test_the_score_that_is_kept_never_exceeds_the_real_one_and_follows_it(score: int, votes: int) -> None:
+    low, high = (json.loads(posts.kept({**one(1), "score": each}))["score"] for each in (score, score + votes))
+    assert low <= max(score, -1)
+    assert low <= high
 
 
 # Crawls

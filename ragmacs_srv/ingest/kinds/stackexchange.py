@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from ...errors import AddressRefused, FetchError
 from ...events import Cancel
 from ...model import Page, Response
-from .. import posts, stackapi
+from .. import posts, stackapi, urls
 from . import Means, media_type
 
 log = logging.getLogger(__name__)
@@ -141,9 +141,9 @@ def _response(site: str, item: Any, answer: stackapi.Answer) -> tuple[str, Respo
     """The address of the question that ITEM of ANSWER is, and the question under its own address at the SITE."""
     with stackapi.as_documented(answer.response.url):
         number = int(item["question_id"])
-        host = urlsplit(item["link"]).netloc
         body = posts.kept(item)
-    url = f"https://{host}/questions/{number}"
+        link = str(item["link"])
+    url = urls.parse(link)._replace(path=f"/questions/{number}", query="").url  # a slug goes with the title
     digest = hashlib.sha256(body).hexdigest()[:32]
     kind = media_type("stackexchange")
     made = replace(answer.response, url=url, body=body, media_type=kind, charset="utf-8", etag=digest, last_modified="")
