@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ROOT: Final = "https://api.stackexchange.com/2.3"
+VERSION: Final = "2.3"
+ROOT: Final = f"https://api.stackexchange.com/{VERSION}"
 KEY_HINT: Final = "a free key raises the quota of a day from 300 requests to 10,000: [stackexchange] key_command"
 FIELDS: Final = {  # what is asked for; all else, such as view counts, would only make pages look changed
     "": ("backoff", "error_id", "error_message", "error_name", "has_more", "items", "quota_max", "quota_remaining"),

@@ -145,6 +145,15 @@ def _response(site: str, item: Any, answer: stackapi.Answer) -> tuple[str, Respo
         link = str(item["link"])
     url = urls.parse(link)._replace(path=f"/questions/{number}", query="").url  # a slug goes with the title
     digest = hashlib.sha256(body).hexdigest()[:32]
-    kind = media_type("stackexchange")
-    made = replace(answer.response, url=url, body=body, media_type=kind, charset="utf-8", etag=digest, last_modified="")
+    source = f"{urls.parse(answer.response.fetched_from).origin}/{stackapi.VERSION}/questions"  # its query is for many
+    made = replace(
+        answer.response,
+        url=url,
+        fetched_from=source,
+        body=body,
+        media_type=media_type("stackexchange"),
+        charset="utf-8",
+        etag=digest,
+        last_modified="",
+    )
     return Place(site, id=number).url, made
