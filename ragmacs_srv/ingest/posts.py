@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -96,12 +96,8 @@ def _section(url: str, title: str, anchor: str, kind: str, post: Fields, about: 
     from .extract import fragment
 
     author = line(post["author"])
-    pieces = [*fragment(post["body"], url), *_told(about), Piece("paragraph", _signed(post, author))]
-    return build(url, anchor, (title, f"{kind} by {author}"), pieces)
-
-
-def _told(about: str) -> Sequence[Piece]:
-    return [Piece("paragraph", about)] if about else []
+    ends = (Piece("paragraph", line(text)) for text in (about, _signed(post, author)) if text)
+    return build(url, anchor, (title, f"{kind} by {author}"), (*fragment(post["body"], url), *ends))
 
 
 def _about(question: Fields) -> str:

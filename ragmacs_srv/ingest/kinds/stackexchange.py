@@ -29,7 +29,7 @@ PAGE_SIZE = 100  # the most that is given at once
 MAX_PAGES = 10  # of a list: a thousand questions; a tag more makes a better list than a longer one
 
 _DEFAULT: Final = "stackoverflow"
-_ADDRESS: Final = re.compile(r"(?:(?P<site>[^/]+)/)??(?:questions/(?P<id>[0-9]{1,15})|(?P<tags>[^/]+))")
+_ADDRESS: Final = re.compile(r"(?:(?P<site>[^/]+)/)??(?:questions/(?P<id>0*[1-9][0-9]{0,14})|(?P<tags>[^/]+))")
 _SITE: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _NETWORK: Final = re.compile(r"(\.(stackexchange|com))+$")  # what the names of sites go without
 _TAG: Final = re.compile(r"[\w.+#-]+")
