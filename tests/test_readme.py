@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = [line[2:] for block in CONSOLE.findall(README) for line in block.splitlines() if line.startswith("$ ")]
 RAGMACS = [command for command in COMMANDS if command.startswith("ragmacs ")]
-GO = [command for command in RAGMACS if command.split()[1] in {"layout", "go"}]
+GO = [command for command in RAGMACS if command.split()[1] in {"layout", "go"} or " godoc:" in command]
 
 
 def test_readme_commands_run_in_their_order(
