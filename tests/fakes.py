@@ -83,8 +83,8 @@ class WrittenGo:
 
 
 def go_section(
-    anchor: str, *heading: str, text: str = "Words about it. " * 6, code: str = "func F()"
+    anchor: str, *heading: str, text: str = "Words about it. " * 6, code: str = "func F()", place: str = ""
 ) -> dict[str, object]:
     """A section as our Go program writes it."""
     pieces = [{"kind": "code", "text": f"```go\n{code}\n```"}, {"kind": "paragraph", "text": text.strip()}]
-    return {"anchor": anchor, "heading": heading, "pieces": pieces}
+    return {"anchor": anchor, "heading": heading, "pieces": pieces, "place": place}

@@ -85,10 +85,10 @@ def test_the_standard_library_is_what_go_list_says(go: Toolchain, documentation:
 @pytest.mark.go
 def test_a_section_has_the_declaration_what_is_said_and_its_place(go: Toolchain, documentation: Documentation) -> None:
     section = sections(documentation, "runtime/debug")["SetMemoryLimit"]
-    code, *paragraphs, place = (each["text"] for each in section["pieces"])
+    code, *paragraphs = (each["text"] for each in section["pieces"])
     assert code == "```go\nfunc SetMemoryLimit(limit int64) int64\n```"
     assert paragraphs[0].startswith("SetMemoryLimit provides the runtime with a soft memory limit.")
-    file, _, line = place.removeprefix("Source: ").partition(":")
+    file, _, line = section["place"].partition(":")
     text = (go.goroot / "src" / file).read_text().splitlines()
     assert text[int(line) - 1].startswith("func SetMemoryLimit(")
 
@@ -116,7 +116,7 @@ def test_headings_of_a_package_begin_sections(documentation: Documentation) -> N
 def test_examples_are_verbatim_and_say_what_they_print(go: Toolchain, documentation: Documentation) -> None:
     found = sections(documentation, "sync")
     assert found["example-Once"]["heading"] == ["type Once", "Example"]
-    code, said, output, _ = (each["text"] for each in found["example-Once"]["pieces"])
+    code, said, output = (each["text"] for each in found["example-Once"]["pieces"])
     assert (said, output) == ("Output:", "```\nOnly once\n```")
     inside = [line for line in code.splitlines() if not line.startswith("```")]
     assert (

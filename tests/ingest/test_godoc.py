@@ -121,17 +121,20 @@ def test_a_crawl_keeps_what_it_has_and_reads_the_rest_when_go_has_gone(tmp_path:
         assert len(list(store.urls())) == 3
 
 
-def test_what_a_new_go_left_as_it_was_keeps_its_vectors(tmp_path: Path, page_reader: Extractor) -> None:
+def test_what_a_new_go_only_moved_keeps_its_vectors(tmp_path: Path, page_reader: Extractor) -> None:
     source = Source("mine", "Mine", ("godoc:sync",))
-    go = WrittenGo(sync=POOL)
-    reader = pipeline.Reader(means(go), page_reader, Words())
     passages = []
     with Store(tmp_path) as store:
-        for version, outcome in (("go1.99.1", "new"), ("go1.99.2", "changed")):
-            go.version = version
+        for version, place, outcome in (
+            ("go1.99.1", "sync/pool.go:9", "new"),
+            ("go1.99.2", "sync/pool.go:11", "changed"),
+        ):
+            go = WrittenGo(version, sync=[go_section("Pool", "type Pool", place=place)])
+            reader = pipeline.Reader(means(go), page_reader, Words())
             assert pipeline.crawl(store, reader, source).outcomes == {outcome: 1}
             stored = store.page("godoc:sync")
             assert version in stored.page.title
+            assert stored.page.sections[0].text.endswith(f"\n\nSource: {place}")
             passages.append([chunk.passage for chunks in stored.chunks for chunk in chunks])
     assert passages[0] == passages[1]
 

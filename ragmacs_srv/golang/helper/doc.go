@@ -30,11 +30,12 @@ type Piece struct {
 }
 
 // Section is what is said of one symbol, or under one heading of a comment. Heading is the path to it, without the name
-// of the package; Anchor is that of pkg.go.dev.
+// of the package; Anchor is that of pkg.go.dev; Place is file:line below the source of Go, or "".
 type Section struct {
 	Anchor  string   `json:"anchor"`
 	Heading []string `json:"heading"`
 	Pieces  []Piece  `json:"pieces"`
+	Place   string   `json:"place"`
 }
 
 // standard lists the packages of the standard library that code can import on this machine.
@@ -254,7 +255,7 @@ func (m *manual) said(anchor string, heading []string, before []Piece, text stri
 	}
 	first.Pieces = append(first.Pieces, after...)
 	if pos != token.NoPos {
-		first.Pieces = append(first.Pieces, Piece{"paragraph", "Source: " + m.place(pos)})
+		first.Place = m.place(pos)
 	}
 }
 

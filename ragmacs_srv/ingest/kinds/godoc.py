@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ def read(url: str, means: Means, cancel: Cancel, *, etag: str = "", last_modifie
 
 
 def page(body: bytes, url: str) -> Page:
-    """The title names the Go; the headings do not: the vectors of what it left as it was then stay good."""
+    """The title names the Go, the headings do not, and no chunk holds a position: vectors outlive a Go."""
     said: dict[str, Any] = json.loads(body)
     name = f"{'command' if said['name'] == 'main' else 'package'} {said['path']}"
     sections = tuple(_section(url, name, each) for each in said["sections"])
@@ -63,7 +64,8 @@ def _section(url: str, name: str, said: dict[str, Any]) -> Section:
     from ..dom import clear  # lxml: only who extracts needs it
 
     pieces = (Piece(each["kind"], clear(each["text"])) for each in said["pieces"] or ())
-    return build(url, said["anchor"], (name, *map(clear, said["heading"])), pieces)
+    made = build(url, said["anchor"], (name, *map(clear, said["heading"])), pieces)
+    return replace(made, text=f"{made.text}\n\nSource: {said['place']}") if said["place"] else made
 
 
 def _path(url: str) -> str:
