@@ -44,6 +44,7 @@ HOMES = {
     "trafilatura": {"ingest/extract.py"},
     "lxml": {"ingest/extract.py", "ingest/dom.py", "ingest/clean.py"},
     "markdown_it": {"ingest/extract.py"},
+    "docutils": {"ingest/rst.py"},
     "feedparser": {"ingest/bookmarks.py"},
     "pypdf": {"ingest/pdf.py"},
     "faiss": {"search/vectors.py"},
@@ -164,7 +165,7 @@ def loaded(code: str, environ: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["httpx", "httpx_sse", "protego", "markdown_it", "feedparser", "rich", "trafilatura", "lxml"]
+    "module", ["httpx", "httpx_sse", "protego", "markdown_it", "feedparser", "docutils", "rich", "trafilatura", "lxml"]
 )
 def test_a_search_does_not_load(module: str, searched: set[str]) -> None:
     assert module not in searched

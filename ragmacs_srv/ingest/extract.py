@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from ..errors import NoContent
 from ..model import Page
-from . import kinds, org, sniff, walls
+from . import asciidoc, kinds, org, sniff, walls
 from .charset import decode
 from .clean import clean, is_byline
 from .dom import clear, heading_text, line, walk
@@ -31,8 +31,10 @@ from .sections import Heading, Piece, build, cut, pieces
 
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 MARKDOWN: Final = frozenset({"text/markdown", "text/x-markdown"})
-PLAIN: Final = frozenset({"text/plain", "text/x-rst", "text/asciidoc"})
+PLAIN: Final = frozenset({"text/plain"})
 ORG: Final = frozenset({"text/org"})
+RST: Final = frozenset({"text/x-rst"})
+ASCIIDOC: Final = frozenset({"text/asciidoc"})
 PDF: Final = frozenset({"application/pdf"})
 
 MIN_WORDS: Final = 20  # fewer, code and headings counted, are an error page or a shell for scripts
@@ -55,6 +57,10 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
         page = _from_html(decode(body, charset, declared=True), url)
     elif media_type in ORG:
         page = _from_org(decode(body, charset), url)
+    elif media_type in RST:
+        page = _from_rst(decode(body, charset), url)
+    elif media_type in ASCIIDOC:
+        page = _from_asciidoc(decode(body, charset), url)
     elif read_kind := kinds.extractor(media_type):
         page = read_kind(body, url)
     elif media_type in PDF:
@@ -62,7 +68,7 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
 
         page = read(body, url)
     else:
-        hint = "HTML, Markdown, Org, plain text and PDF can be read"
+        hint = "HTML, Markdown, Org, reST, AsciiDoc, plain text and PDF can be read"
         raise NoContent(f"{url} is {sniff.describe(media_type)}, which cannot be read as text", hint=hint)
     if _count(page) < MIN_WORDS:
         scripts = "a page that scripts fill in the browser cannot be read; look for a static or print version"
@@ -317,11 +323,15 @@ def _from_markdown(text: str, url: str) -> Page:
     front = _FRONT_MATTER.match(text)
     named = _FRONT_TITLE.search(front[0]) if front else None
     tree, body = _parse(f"<html><body>{_render(text[front.end() if front else 0 :])}</body></html>", url)
-    links = tuple(_links(tree, url))
     clean(body, body)
+    return _of_markup(tree, body, url, title=line(named[2]) if named else "")
+
+
+def _of_markup(tree: _Element, body: _Element, url: str, *, title: str = "", notes: tuple[str, ...] = ()) -> Page:
+    """The page in a tree that was made of a markup, so that all of it is content."""
     parts = list(walk(body))
-    title = line(named[2]) if named else _title((), body, parts) or _name(url)
-    return Page(url, title, tuple(cut(url, title, parts)), links)
+    title = title or _title((), body, parts) or _name(url)
+    return Page(url, title, tuple(cut(url, title, parts)), tuple(_links(tree, url)), notes=notes)
 
 
 def _render(text: str) -> str:
@@ -357,10 +367,37 @@ def _from_org(text: str, url: str) -> Page:
         part._replace(anchor=part.anchor or _unique(_slug(part.text), slugs)) if isinstance(part, Heading) else part
         for part in found.parts
     ]
-    headings = [part for part in parts if isinstance(part, Heading)]
-    title = found.title or (headings[0].text if headings else "") or _name(url)
-    links = dict.fromkeys(_resolve(url, each) for each in found.links)
-    return Page(url, title, tuple(cut(url, title, parts)), tuple(filter(None, links)))
+    return _of_parts(found.title, parts, found.links, url)
+
+
+def _from_rst(text: str, url: str) -> Page:
+    from . import rst  # here: docutils takes as long to import as a page takes to read
+
+    text = clear(text)
+    try:
+        tree, body = _parse(rst.html(text), url)
+    except rst.BROKEN:  # what is too strange for it can still be read
+        return _from_plain(text, url)
+    return _of_markup(tree, body, url, notes=_left_out(rst.included(text)))
+
+
+def _from_asciidoc(text: str, url: str) -> Page:
+    found = asciidoc.read(text)
+    return _of_parts(found.title, found.parts, found.links, url, notes=_left_out(found.included))
+
+
+def _of_parts(
+    title: str, parts: Sequence[Heading | Piece], links: Iterable[str], url: str, *, notes: tuple[str, ...] = ()
+) -> Page:
+    """The page of a text that was read by us."""
+    title = title or next((part.text for part in parts if isinstance(part, Heading)), "") or _name(url)
+    known = dict.fromkeys(_resolve(url, each) for each in links)
+    return Page(url, title, tuple(cut(url, title, parts)), tuple(filter(None, known)), notes=notes)
+
+
+def _left_out(included: Sequence[str]) -> tuple[str, ...]:
+    more = f" and {len(included) - 5} more" if len(included) > 5 else ""
+    return (f"it includes files that were not read with it: {', '.join(included[:5])}{more}",) if included else ()
 
 
 def _from_plain(text: str, url: str) -> Page:

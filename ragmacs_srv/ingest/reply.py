@@ -106,7 +106,7 @@ def _unsupported(url: str, kind: str, declared: str) -> FetchError:
     called = declared.partition(";")[0].strip().lower()[:80]
     lie = f" although the server calls it {called}" if called not in ("", kind) else ""
     message = f"{url} is {sniff.describe(kind)}{lie}; not supported yet"
-    hint = "HTML, Markdown, Org, plain text and PDF can be read"
+    hint = "HTML, Markdown, Org, reST, AsciiDoc, plain text and PDF can be read"
     if kind == "application/rss+xml":
         hint = f"a feed is a list: ragmacs batch {url} -o feed.org"
     return FetchError(message, hint=hint, data={"url": url, "media_type": kind})
