@@ -114,7 +114,7 @@ def test_a_collection_is_crawled_updated_listed_and_removed(run: Cli, site: Site
 
 
 def test_a_plan_asks_nobody(run: Cli, site: Site) -> None:
-    done = run("crawl", f"{site.origin}/doc/gc-guide", "ftp://host.test/x", "--plan", "--allow", site.origin)
+    done = run("crawl", f"{site.origin}/doc/gc-guide", "ftp://x.test/", "--plan", "--allow", site.origin)
     assert done.code == 0
     assert "refused" in done.out
     assert site.requests == []
@@ -171,7 +171,7 @@ def test_eval_writes_a_run_file_and_figures(run: Cli, guide: Site, tmp_path: Pat
         (("crawl", "--from", "/no/such/file"), 2, "/no/such/file"),
         (("crawl", "https://x.test/", "--name", "../x"), 2, "../x"),
         (("crawl", "https://nowhere.invalid/"), 4, "nowhere.invalid"),
-        (("fetch", "ftp://host.test/x"), 4, "http"),
+        (("fetch", "file:///no/such.md"), 4, "/no/such.md does not exist"),
         (("fetch", "http://127.0.0.1:9/"), 4, "--allow http://127.0.0.1:9"),
         (("fetch", "http://10.0.0.1/"), 4, "10.0.0.1"),
         (("fetch", "http://2130706433/"), 4, "2130706433"),

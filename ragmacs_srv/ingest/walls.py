@@ -36,7 +36,12 @@ _PAID = re.compile(
 
 def check(asked: str, page: Page) -> None:
     """Raise NoContent if PAGE, to which the address ASKED led, is a login or the stub of a page behind a paywall."""
-    if page.url != asked and _LOGIN.search(parse(page.url).target) and not _LOGIN.search(parse(asked).target):
+    if (
+        page.url != asked
+        and asked.startswith("http")
+        and _LOGIN.search(parse(page.url).target)
+        and not _LOGIN.search(parse(asked).target)
+    ):
         raise NoContent(f"{asked} leads to a login: {page.url}", hint=HINT)
     words = sum(len(section.text.split()) for section in page.sections)
     if words < STUB and any(_PAID.search(section.text) for section in page.sections):

@@ -50,6 +50,8 @@ def read(url: str, means: Means, cancel: Cancel, *, etag: str = "", last_modifie
     state = found(named)
     if etag == files.etag(state):
         return files.unchanged(url, state)
+    if stat.S_ISDIR(state.st_mode):
+        raise FetchError(f"{files.shown(named)} is a folder", hint=f"ragmacs crawl {url} reads what is in it")
     try:
         return files.read(named)
     except InvalidParams as exc:
