@@ -281,17 +281,19 @@ class _Walk:
             sink(Progress(f"list {self.source.name}", n, len(seeds), seed))
             before = self.store.receipt(self.source.name, seed)
             try:
-                found = self.listed(seed)
+                own = kinds.canonical(seed)
             except AddressRefused as exc:
                 complete = False
                 self.frontier.refused[seed] = exc.message
                 continue
-            except (FetchError, RobotsDenied, NoContent) as exc:
+            try:
+                found = self.listed(seed)
+            except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
                 complete = False
                 report.add(self.do_without(Visit(seed, 0), exc, before))
                 continue
             for url in found:
-                self.frontier.start(url)
+                self.frontier.start(url, listed=url != own)
             if before and seed not in found:  # it could not be listed the last time
                 self.store.remove_receipts(self.source.name, [seed])
         return complete

@@ -57,9 +57,9 @@ class Frontier:
         """How many addresses will have been taken, as far as is known now."""
         return min(self.taken + len(self._queue), self._source.max_pages)
 
-    def start(self, address: str) -> None:
-        """Meet ADDRESS, which a seed is, or stands for."""
-        self._meet(address, 0)
+    def start(self, address: str, *, listed: bool = False) -> None:
+        """Meet ADDRESS, which is a seed, or LISTED by one: then it need not be one that the collection wants."""
+        self._meet(address, 0, listed=listed)
 
     def add(self, links: Iterable[str], depth: int) -> None:
         """Meet the LINKS of a page that is DEPTH away from a seed."""
@@ -80,7 +80,7 @@ class Frontier:
         self._met.add(url)
         self._wanted.add(url)
 
-    def _meet(self, address: str, depth: int) -> None:
+    def _meet(self, address: str, depth: int, *, listed: bool = False) -> None:
         if depth > 0 and kinds.is_local(address):  # of a page, which may not choose what is read on this machine
             return
         try:
@@ -93,7 +93,7 @@ class Frontier:
             return
         self._met.add(url)
         if reason := in_scope(self._source, url):
-            if depth == 0:
+            if depth == 0 and not listed:
                 self.refused[url] = reason
         elif depth > 0 and (reason := self._trap(url)):
             self.traps[url] = reason
