@@ -29,12 +29,14 @@ from typing import IO, Any, Final
 from ..errors import NoContent, RagmacsError
 from ..events import Cancel
 from ..model import Block, Page, Response, Section
+from .kinds import media_type
 
 MEMORY: Final = 2 << 30  # bytes of address space
 PAGES: Final = 1000  # read by one worker; trafilatura's caches only grow
 LARGEST: Final = 256 << 20  # bytes of a frame
 START: Final = 60.0  # seconds to import what the worker needs, on a busy machine
-BOOK: Final = 90.0  # seconds for a PDF, which is hundreds of pages in one: `pdf.SECONDS` of CPU, on a busy machine
+BOOK: Final = 90.0  # seconds for hundreds of pages in one, as a PDF has: `pdf.SECONDS` of CPU, on a busy machine
+_BOOKS: Final = frozenset({"application/pdf", media_type("info")})
 _SIZE: Final = struct.Struct(">Q")
 # No more: what reads hostile bytes needs no keys.
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "TMPDIR")
@@ -57,7 +59,7 @@ class Extractor:
                 self._worker = _Worker(cancel)
             worker = self._worker
             try:
-                limit = max(self.limit, BOOK) if response.media_type == "application/pdf" else self.limit
+                limit = max(self.limit, BOOK) if response.media_type in _BOOKS else self.limit
                 reply = worker.ask(response, limit, cancel)
             finally:
                 if worker.spent:

@@ -67,12 +67,22 @@ def in_a_folder() -> Iterator[Example]:
         yield Path(folder).as_uri(), Means(fetcher)
 
 
+@contextmanager
+def in_an_info_manual() -> Iterator[Example]:
+    node = "\x1f\nFile: pond.info,  Node: Top,  Up: (dir)\n\nThe Pond\n********\n\n" + "Some words of text.\n" * 9
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, Fetcher() as fetcher:
+        (Path(folder) / "pond.info").write_text(node)
+        patch.setenv("INFOPATH", folder)
+        yield "info:", Means(fetcher)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
     "stackexchange": at_stack_overflow,
     "godoc": in_the_source_of_go,
     "tree": in_a_folder,
+    "info": in_an_info_manual,
 }
 
 

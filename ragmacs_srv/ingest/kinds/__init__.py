@@ -26,6 +26,7 @@ KINDS: Final = {  # scheme: module
     "stackexchange": "stackexchange",
     "godoc": "godoc",
     "file": "tree",
+    "info": "info",
 }
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
