@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -76,6 +77,18 @@ def in_an_info_manual() -> Iterator[Example]:
         yield "info:", Means(fetcher)
 
 
+@contextmanager
+def in_a_man_page() -> Iterator[Example]:
+    if not shutil.which("man"):
+        pytest.skip("man is not installed: apt install man-db groff-base")
+    text = ".TH POND 1\n.SH NAME\npond \\- some water\n.SH DESCRIPTION\n" + "Some words of text.\n" * 9
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, Fetcher() as fetcher:
+        (Path(folder) / "man1").mkdir()
+        (Path(folder) / "man1" / "pond.1").write_text(text)
+        patch.setenv("MANPATH", folder)
+        yield "man:pond", Means(fetcher)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
@@ -83,6 +96,7 @@ EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  #
     "godoc": in_the_source_of_go,
     "tree": in_a_folder,
     "info": in_an_info_manual,
+    "man": in_a_man_page,
 }
 
 

@@ -27,6 +27,7 @@ KINDS: Final = {  # scheme: module
     "godoc": "godoc",
     "file": "tree",
     "info": "info",
+    "man": "man",
 }
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
