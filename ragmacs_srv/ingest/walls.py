@@ -36,17 +36,16 @@ _PAID = re.compile(
 
 def check(asked: str, page: Page) -> None:
     """Raise NoContent if PAGE, to which the address ASKED led, is a login or the stub of a page behind a paywall."""
-    if (
-        page.url != asked
-        and asked.startswith("http")
-        and _LOGIN.search(parse(page.url).target)
-        and not _LOGIN.search(parse(asked).target)
-    ):
+    if page.url != asked and _is_login(page.url) and not _is_login(asked):
         raise NoContent(f"{asked} leads to a login: {page.url}", hint=HINT)
     words = sum(len(section.text.split()) for section in page.sections)
     if words < STUB and any(_PAID.search(section.text) for section in page.sections):
         message = f"{page.url} is behind a paywall: only {words} words of it are open, and they ask to subscribe"
         raise NoContent(message, hint=HINT)
+
+
+def _is_login(url: str) -> bool:
+    return url.startswith("http") and _LOGIN.search(parse(url).target) is not None
 
 
 def asks_for_password(fields: Iterable[str]) -> bool:

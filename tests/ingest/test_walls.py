@@ -36,10 +36,11 @@ def test_a_wall_is_no_page(end: str, said: str, reason: str) -> None:
     ("asked", "end", "said"),
     [
         (ASKED, "https://a.org/paper-2", "Read on"),
+        ("man:login", "man:login(1)", "This page tells how a login works"),
         ("https://a.org/docs/login", "https://a.org/docs/login/", "This page tells how a login works"),
         (ASKED, ASKED, "Subscribe to continue reading " + "the story of the sea " * 50),
     ],
-    ids=["a redirect", "a page about logins", "a long page"],
+    ids=["a redirect", "a page that is no address of the web", "a page about logins", "a long page"],
 )
 def test_what_only_looks_like_a_wall_is_read(asked: str, end: str, said: str) -> None:
     check(asked, page(end, said))
