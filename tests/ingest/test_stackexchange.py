@@ -236,6 +236,7 @@ def test_who_may_not_choose_where_to_go_is_told_what_the_user_can_do() -> None:
     with Fetcher(only=lambda _: False) as fetcher, pytest.raises(AddressRefused) as caught:
         stackexchange.read("stackexchange:questions/1", Means(fetcher), Cancel())
     assert caught.value.hint == "ragmacs crawl stackexchange:questions/1"
+    assert caught.value.message.startswith("refused stackexchange:questions/1: it is not indexed")
 
 
 def test_an_interface_that_cannot_be_reached_is_not_waited_for() -> None:

@@ -128,8 +128,10 @@ def _asked(place: Place, means: Means, cancel: Cancel) -> Response:
             means, cancel, f"questions/{';'.join(together.values())}", site=place.site, pagesize=PAGE_SIZE
         )
     except AddressRefused as exc:
-        hint = f"ragmacs crawl {place.url}" if exc.data.get("rule") == "only" else exc.hint
-        raise AddressRefused(f"refused {place.url}: {exc.message}", hint=hint, data=exc.data) from exc
+        if exc.data.get("rule") != "only":
+            raise
+        message = f"refused {place.url}: it is not indexed, and its site is not asked for who may not choose"
+        raise AddressRefused(message, hint=f"ragmacs crawl {place.url}", data=exc.data) from exc
     means.at_hand.update(_response(place.site, item, answer) for item in answer.items)
     if found := means.at_hand.pop(place.url, None):
         return found
