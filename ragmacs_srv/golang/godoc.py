@@ -33,7 +33,7 @@ class Documentation:
     def package(self, path: str, cancel: Cancel) -> bytes:
         """The package PATH of the standard library, or a command of Go, as JSON; raises as `helper.ask` does.
 
-        It has `path`, `name`, `version` and `sections`: each has `anchor`, `heading`, `place`, and `pieces` of Markdown.
+        It has `path`, `name`, `version` and `sections`: each has `anchor`, `heading`, `place` and `pieces` of Markdown.
         """
         try:
             said, go = self._ask({"op": "doc", "package": path}, cancel)
