@@ -42,6 +42,7 @@ bench: $(VENV)/dev ## Measure speed beside the plain tools, the engines, a hundr
 	$(BIN)/python tests/bench/extraction.py
 	$(BIN)/python tests/bench/load.py
 	$(BIN)/python tests/bench/summaries.py
+	$(BIN)/python tests/bench/updates.py
 	$(BIN)/python -m pytest -m "" -s tests/bench --ignore tests/bench/test_speed_gate.py
 
 growth: $(VENV)/dev ## Measure search up to a million chunks: an hour on two cores, 8 GB of disk
