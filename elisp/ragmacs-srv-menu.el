@@ -19,6 +19,7 @@
     ("a" "Ask" ragmacs-srv-ask)
     ("s" "Search" ragmacs-srv-search)
     ("v" "Read a page" ragmacs-srv-read)
+    ("o" "Open a link at its place" ragmacs-srv-open)
     ("u" "Summarize an address" ragmacs-srv-summarize-url)
     ("l" "Summarize a reading list" ragmacs-srv-summarize-list)
     ("c" "Add a page to gptel's context" ragmacs-srv-add-page-to-context)

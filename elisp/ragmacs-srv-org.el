@@ -29,10 +29,11 @@
                          :export #'ragmacs-srv-org-export)
 
 (defun ragmacs-srv-org-open (path &optional external)
-  "Show the section at PATH as it is stored; if EXTERNAL, open it in the browser."
-  (if (and external (string-match-p "\\`https?:" path))
-      (browse-url path)
-    (ragmacs-srv-read path)))
+  "Show the section at PATH as it is stored, or at its place on this machine.
+If EXTERNAL, open what is on the web in the browser."
+  (if (and (string-match-p "\\`https?:" path) (not external))
+      (ragmacs-srv-read path)
+    (ragmacs-srv-open path external)))
 
 (defun ragmacs-srv-org-store (&optional _interactive)
   "Store a link to the source at point in a buffer of ours."

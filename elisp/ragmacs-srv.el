@@ -338,7 +338,7 @@ Those that nothing knows are dropped."
 (define-derived-mode ragmacs-srv-mode special-mode "Ragmacs"
   "Major mode of answers, summaries and pages.
 
-\\<ragmacs-srv-mode-map>\\[ragmacs-srv-next] and \\[ragmacs-srv-previous] go from source to source.  \\[ragmacs-srv-follow] opens one in EWW,
+\\<ragmacs-srv-mode-map>\\[ragmacs-srv-next] and \\[ragmacs-srv-previous] go from source to source.  \\[ragmacs-srv-follow] opens one in EWW, Info, its file,
 with a prefix argument in the browser; \\[ragmacs-srv-show-source] shows it beside
 the answer, with the quoted passage highlighted; \\[ragmacs-srv-copy-link] copies a
 link to it for Org.  \\[revert-buffer] asks again, \\[ragmacs-srv-quit] stops asking.
@@ -528,16 +528,9 @@ A source that is shown beside the answer is replaced by the new one."
   (ragmacs-srv-next t))
 
 (defun ragmacs-srv-follow (&optional external)
-  "Open the source at point in EWW, or, if EXTERNAL, in the browser."
+  "Open the source at point at its heading, or, if EXTERNAL, in the browser."
   (interactive "P")
   (ragmacs-srv-open (plist-get (ragmacs-srv--nearest-source) :link) external))
-
-(defun ragmacs-srv-open (link &optional external)
-  "Open LINK at its heading in EWW, or, if EXTERNAL, in the browser.
-What has no address on the web, as the handbook, is shown as it is stored."
-  (cond ((not (string-match-p "\\`https?:" link)) (ragmacs-srv-read link))
-        (external (browse-url link))
-        (t (eww link))))
 
 (defun ragmacs-srv-copy-link ()
   "Copy a link to the source at point for Org."
@@ -693,15 +686,15 @@ With a prefix argument, INSERT the answer here: as Org where the buffer is Org."
                         'wrap-prefix "    "))))
 
 ;;;###autoload
-(defun ragmacs-srv-search (query &optional eww)
+(defun ragmacs-srv-search (query &optional open)
   "Choose among the sections that match QUERY, and show one as it is stored.
-With a prefix argument, open it in EWW."
+With a prefix argument, OPEN it: in EWW, Info, its file."
   (interactive (list (ragmacs-srv--read-words "Search") current-prefix-arg))
   (let* ((found (append (plist-get (ragmacs-srv-request-and-wait :search (list :query query)) :results) nil))
          (link (if found
                    (ragmacs-srv--choose query found)
                  (user-error "Nothing indexed matches %S" query))))
-    (if eww
+    (if open
         (ragmacs-srv-open link)
       (ragmacs-srv-read link (plist-get (ragmacs-srv--result link found) :text)))))
 
@@ -1068,6 +1061,7 @@ DONE is called with the result.  Return the token."
 (autoload 'ragmacs-srv-struct-layout "ragmacs-srv-go" nil t)
 (autoload 'ragmacs-srv-go-fill-type "ragmacs-srv-go" nil t)
 (autoload 'ragmacs-srv-go-source "ragmacs-srv-go" nil t)
+(autoload 'ragmacs-srv-open "ragmacs-srv-open" nil t)
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
@@ -1080,6 +1074,7 @@ DONE is called with the result.  Return the token."
     (define-key map "u" #'ragmacs-srv-summarize-url)
     (define-key map "l" #'ragmacs-srv-summarize-list)
     (define-key map "v" #'ragmacs-srv-read)
+    (define-key map "o" #'ragmacs-srv-open)
     (define-key map "c" #'ragmacs-srv-add-page-to-context)
     (define-key map "g" #'ragmacs-srv-gptel-setup)
     (define-key map "t" #'ragmacs-srv-struct-layout)
