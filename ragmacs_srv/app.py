@@ -278,8 +278,11 @@ class App(Composition):
     ) -> Page:
         """One page, fetched and extracted, nothing stored.
 
-        KNOWN_ONLY is for who may not choose where to go, as a tool: only what `standing` knows is then fetched.
+        KNOWN_ONLY is for who may not choose where to go, as a tool: only what `standing` knows is then fetched,
+        and no document of this machine.
         """
+        if known_only:
+            kinds.check_open(url)
         with self.reader(allow=allow, mirror=mirror, only=self._only_known() if known_only else None) as reader:
             return self._fetched(reader, url)[1]
 
@@ -430,7 +433,9 @@ class App(Composition):
         only = self._only_known(allow) if known_only else None
         chat = batching.Metered(self.chat, options.max_tokens) if self.chat else None
         with self.reader(allow=allow, mirror=mirror, only=only) as reader:
-            reading = _Reading(self, reader, options)
+            asking = copy.copy(self)
+            asking.own = self.own and not known_only
+            reading = _Reading(asking, reader, options)
             batching.run(entries, journal, reading, options, chat=chat, sink=self.sink, cancel=self.cancel)
         rows = batching.rows(entries, journal.records())
         if chat is None or chat.spent:

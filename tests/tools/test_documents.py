@@ -259,7 +259,15 @@ def test_no_other_site_is_asked_and_the_error_says_who_may(mirrored: App, site: 
     assert site.requests == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://go.dev/x", "gc-guide", "https://user@go.dev/", ""])
+@pytest.mark.parametrize("name", ["read_page", "summarize_url"])
+def test_a_model_reads_no_file_of_this_machine_whoever_started_it(mirrored: App, name: str) -> None:
+    assert mirrored.own
+    done = call(mirrored, name, url="file:///etc/passwd")
+    assert done.error
+    assert "for the command line and the configuration only" in done.text
+
+
+@pytest.mark.parametrize("url", ["ftp://go.dev/x", "gc-guide", "https://user@go.dev/", ""])
 @pytest.mark.parametrize("name", ["read_page", "summarize_url"])
 def test_only_http_addresses_are_read(mirrored: App, name: str, url: str) -> None:
     assert call(mirrored, name, url=url).text.startswith("Error: not an address we can read")

@@ -27,9 +27,9 @@ def app(home: Path) -> Iterator[App]:
 def test_indexed_pages_are_summarized_and_unknown_sites_refused(app: App) -> None:
     with app.request() as mine:
         urls = [url for url, _, _ in mine.generation().pages("docs")][:2]
-    text = "\n".join([*urls, "https://evil.example.org/?leak=1"])
+    text = "\n".join([*urls, "https://evil.example.org/?leak=1", "file:///etc/passwd"])
     done = registry.call(app, "summarize_list", {"text": text})
-    assert [each["state"] for each in done.data["items"]] == ["done", "done", "refused"]
+    assert [each["state"] for each in done.data["items"]] == ["done", "done", "refused", "refused"]
     assert all(each["from_cache"] for each in done.data["items"][:2])
     assert "not indexed" in done.text
     assert registry.question(app, "summarize_list", {"text": text}) == ""
