@@ -214,8 +214,8 @@ class Methods:
     ) -> Shape:
         """One page; nothing is stored."""
         with self._request(call) as app:
-            page = _file(app, call, url) or (app.indexed(url) if stored else None)
-            page = page or app.read(url, allow=allow, mirror=mirror)
+            page = app.indexed(url) if stored else None  # a file, too: that it may not be read now, changes nothing
+            page = page or _file(app, call, url) or app.read(url, allow=allow, mirror=mirror)
         return page.at(url.partition("#")[2]).as_json()
 
     # Reading lists
