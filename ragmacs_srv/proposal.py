@@ -18,6 +18,7 @@ from .pipeline import Reader
 from .render import count
 
 PROBES = 3  # pages asked for before anybody agreed
+BATCH = {"stackexchange": 100}  # what one request for a list brings, of the few that one has each day
 LISTINGS = ("sitemap.xml", "llms.txt")  # where a site may list its pages
 
 
@@ -91,10 +92,13 @@ def _moved(plan: Plan, url: str) -> Plan:
 
 
 def _with_listed(plan: Plan, seed: str, reader: Reader, cancel: Cancel) -> Plan:
-    """PLAN with the documents that SEED stands for counted, as far as they would be read."""
-    listed = list(_pages(seed, plan.source.max_pages + 1, reader, cancel))
+    """PLAN with the documents that SEED stands for counted, as far as they would be read and one request tells."""
+    batch = BATCH.get(kinds.scheme_of(seed), 0)
+    listed = list(_pages(seed, batch or plan.source.max_pages + 1, reader, cancel))
     if listed == [seed]:
         reader.read(seed, cancel)  # only a list says that what is on it is there
+    if batch and len(listed) == batch:
+        return replace(plan, found=f"{batch} documents or more")
     known = (plan.documents or 0) + len(listed)
     return replace(
         plan, documents=min(known, plan.source.max_pages), whole=plan.whole and known <= plan.source.max_pages

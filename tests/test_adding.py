@@ -105,6 +105,32 @@ def test_later_writes_the_file_and_asks_for_no_page_more(run: Cli, site: Site, h
     assert not file(home, "go.dev").exists()
 
 
+WORDS = "a sentence of some words that says what is there " * 3
+
+
+def test_a_folder_is_named_as_one_types_it(
+    run: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes" / "deep").mkdir(parents=True)
+    (tmp_path / "notes" / "a.org").write_text(f"* Heaps\n{WORDS}\n")
+    (tmp_path / "notes" / "deep" / "b.md").write_text(f"# Stacks\n\n{WORDS} twice\n")
+    monkeypatch.chdir(tmp_path)
+    plan = run("add", "notes", "--json").json["plans"][0]
+    assert (plan["name"], plan["documents"], plan["seconds"]) == ("notes", 2, 0)
+    assert run("add", "./notes", "--yes", "--json").json["crawls"][0]["outcomes"] == {"new": 2}
+    link = run("search", "Heaps", "--json").json["results"][0]["link"]
+    assert link == (tmp_path / "notes" / "a.org").as_uri() + "#heaps"
+    assert run("add", "notes/c.org", "--yes").code == 2
+
+
+def test_a_list_of_addresses_is_not_mistaken_for_a_document(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("# mine\nhttps://go.dev/a\nhttps://go.dev/b\n")
+    (tmp_path / "prose.txt").write_text(f"https://go.dev/a says:\n{WORDS}\n")
+    done = run("add", str(tmp_path / "list.txt"))
+    assert (done.code, "ragmacs crawl --from" in done.err) == (2, True)
+    assert run("add", str(tmp_path / "prose.txt"), "--json").code == 0
+
+
 FORM = b"<html><title>Sign in</title><main><p>Please sign in.</p><form><input type=password></form></main></html>"
 SCRIPT = b"<html><body><div id=root></div><script>run()</script></body></html>"
 

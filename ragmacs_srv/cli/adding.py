@@ -92,7 +92,8 @@ def _meant(app: App, addresses: Sequence[str], name: str | None) -> tuple[list[P
 def _known(source: Source) -> Plan:
     """The plan to read a collection that there is."""
     scope = "what its file says" if len(source.seeds) > 1 else "what is there"
-    documents = len(source.seeds) if source.depth == 0 else None
+    pages = source.depth == 0 and all(seed.startswith("http") for seed in source.seeds)
+    documents = len(source.seeds) if pages else None
     return Plan(source, scope, ("this is a collection already: no file is written",), documents=documents)
 
 
