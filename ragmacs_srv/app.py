@@ -63,7 +63,7 @@ from .search.embed import (
     OpenVinoEmbedder,
     space,
 )
-from .search.generation import Generation, Manifest
+from .search.generation import Generation, Manifest, Scope
 from .search.retrieve import Results
 from .search.store import CRAWL_DB, Store
 from .settings import Settings
@@ -195,7 +195,7 @@ class App(Composition):
     @cached_property
     def _handbook_store(self) -> Path:
         """Where the handbook that ships with us is indexed, apart: whoever writes to the store is not in its way."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"%d" % generation.FORMAT)
         for response in handbook.responses():
             digest.update(response.body)
         return self.settings.folders.handbook / digest.hexdigest()[:8]
@@ -233,7 +233,7 @@ class App(Composition):
             embedder,
             question,
             k=max(k, DEPTH) if self.judge else k,
-            collections=collections,
+            scope=Scope(tuple(collections)),
             rerank=self.settings.search.rerank,
             reason=reason,
         )
@@ -253,7 +253,7 @@ class App(Composition):
             self.chat,
             question,
             budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
-            collections=collections,
+            scope=Scope(tuple(collections)),
             rerank=self.settings.search.rerank,
             judge=self.judge,
             reason=reason,

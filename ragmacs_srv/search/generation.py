@@ -34,11 +34,12 @@ from ..model import Block, Chunk, Hit, Page, Section
 from . import tokens, vectors
 from .database import mapped
 from .embed import sha256
+from .labels import Label
 from .partial import PartialIndex
 from .store import StoredPage, passage_hash
 from .terms import terms
 
-FORMAT = 3
+FORMAT = 4
 REBUILD = "ragmacs reindex"
 TEXT, DENSE, ROWS, MANIFEST = "text.db", "dense.faiss", "dense.rows.npy", "MANIFEST"
 LARGE = 50_000  # chunks; from there on a term that many chunks hold costs more than it tells
@@ -46,7 +47,8 @@ FREQUENT = 1_000  # chunks hold a term that is counted when a generation is writ
 COMMON = 0.1  # of the chunks of a large generation: a term that more hold is left out of a search
 
 SCHEMA = (
-    "CREATE TABLE pages (id INTEGER PRIMARY KEY, url TEXT UNIQUE, title TEXT, fetched_at TEXT, fetched_from TEXT)",
+    "CREATE TABLE pages (id INTEGER PRIMARY KEY, url TEXT UNIQUE, title TEXT, fetched_at TEXT, fetched_from TEXT,"
+    " date TEXT)",
     "CREATE TABLE members (collection TEXT, page INTEGER, PRIMARY KEY (collection, page)) WITHOUT ROWID",
     "CREATE INDEX members_page ON members (page)",
     "CREATE TABLE sections (id INTEGER PRIMARY KEY, page INTEGER, anchor TEXT, heading TEXT, text TEXT, blocks TEXT)",
@@ -115,6 +117,17 @@ class Late:
     rows: Callable[[Sequence[str]], Iterator[NDArray[np.int8]]]
 
 
+class Scope(NamedTuple):
+    """Where to search: in COLLECTIONS; where PAGES are given, numbered as in `labels`, in these of theirs alone."""
+
+    collections: tuple[str, ...] = ()
+    pages: tuple[int, ...] | None = None
+
+
+EVERYWHERE = Scope()
+PAGES = "s.page IN (SELECT value FROM json_each(?))"
+
+
 class Generation:
     """One generation, opened for reading, by any number of threads; it stays readable while newer ones are made."""
 
@@ -155,19 +168,20 @@ class Generation:
             return False
 
     def lexical(
-        self, query: Sequence[str], k: int, collections: Sequence[str] = (), *, among: Collection[int] | None = None
+        self, query: Sequence[str], k: int, scope: Scope = EVERYWHERE, *, among: Collection[int] | None = None
     ) -> list[tuple[int, float]]:
         """Up to K (chunk id, BM25 score), best first, of the chunks that hold any of the QUERY's terms.
 
-        AMONG, at most a few hundred chunk ids, limits the search to them.
+        AMONG, at most some thousand chunk ids, limits the search to them.
         """
         if not query:
             return []
         match = " OR ".join(f'"{term}"' for term in self._telling(query))
         # "+": without it SQLite looks for each of these rows by itself, and sets up bm25() anew every time
         only = "" if among is None else f"AND +rowid IN ({_listed(among)})"
-        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {_scope(collections)} {only}"
-        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *collections, k)
+        within, values = _scope(scope)
+        sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {within} {only}"
+        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *values, k)
         return [(row[0], row[1]) for row in rows]
 
     def _telling(self, query: Sequence[str]) -> list[str]:
@@ -183,14 +197,14 @@ class Generation:
         self,
         query: NDArray[np.float32],
         k: int,
-        collections: Sequence[str] = (),
+        scope: Scope = EVERYWHERE,
         *,
         among: Collection[int] | None = None,
     ) -> list[tuple[int, float]]:
         """Up to K (chunk id, cosine), best first; nothing in a generation without vectors. AMONG as in `lexical`."""
         if self.vectors is None:
             return []
-        ids = np.fromiter(among, np.int64) if among is not None else self._ids(collections) if collections else None
+        ids = np.fromiter(among, np.int64) if among is not None else self._ids(scope) if scope != EVERYWHERE else None
         rows, scores = self.vectors.search(query, k, None if ids is None else ids - 1)
         return [(int(row) + 1, float(score)) for row, score in zip(rows, scores, strict=True)]
 
@@ -209,7 +223,7 @@ class Generation:
         return next((int(row[0]) for row in self._rows(sql, term)), 0)
 
     def hits(
-        self, scored: Iterable[tuple[int, float]], collections: Sequence[str] = (), *, limit: int | None = None
+        self, scored: Iterable[tuple[int, float]], scope: Scope = EVERYWHERE, *, limit: int | None = None
     ) -> list[Hit]:
         """The sections that the given chunks stand in, at most LIMIT, each once, in the order of its best chunk."""
         scores = dict(scored)
@@ -220,7 +234,7 @@ class Generation:
             section, *place = places[number]
             found.setdefault(section, []).append((*place, score))
         shown = list(found)[:limit]
-        read = self._read(shown, collections)
+        read = self._read(shown, scope.collections)
         return [_hit(read[section], found[section]) for section in shown]
 
     def sections(self, url: str) -> list[Section]:
@@ -242,6 +256,18 @@ class Generation:
         sql = "SELECT url, title, fetched_at FROM pages JOIN members ON page = id WHERE collection = ? ORDER BY url"
         return [(row[0], row[1], row[2]) for row in self._rows(sql, collection)]
 
+    def labels(self, collections: Sequence[str] = ()) -> list[Label]:
+        """What is known of every page, or of those of COLLECTIONS, in the order they were written."""
+        marks = ", ".join("?" * len(collections))
+        only = f"WHERE id IN (SELECT page FROM members WHERE collection IN ({marks}))" if collections else ""
+        sql = f"SELECT id, url, title, date, fetched_at FROM pages {only} ORDER BY id"
+        return [Label(*row) for row in self._rows(sql, *collections)]
+
+    def chunks_of(self, pages: Collection[int]) -> dict[int, int]:
+        """The chunks of PAGES, by their number in `labels`, each with that number."""
+        sql = f"SELECT c.id, s.page FROM chunks c JOIN sections s ON s.id = c.section WHERE {PAGES}"
+        return dict(self._rows(sql, json.dumps(list(pages))))
+
     def check_collections(self, names: Sequence[str]) -> None:
         """Raise NotIndexed for a collection that is not in here."""
         for name in names:
@@ -255,9 +281,10 @@ class Generation:
         index = vectors.FaissIndex(self.folder / DENSE)
         return PartialIndex(index, np.load(self.folder / ROWS)) if ROWS in self.manifest.files else index
 
-    def _ids(self, collections: Sequence[str]) -> NDArray[np.int64]:
-        sql = f"SELECT id AS rowid FROM chunks WHERE 1 {_scope(collections)}"
-        return np.array([row[0] for row in self._rows(sql.replace("rowid IN", "id IN"), *collections)], np.int64)
+    def _ids(self, scope: Scope) -> NDArray[np.int64]:
+        within, values = _scope(scope)
+        sql = f"SELECT id AS rowid FROM chunks WHERE 1 {within}"
+        return np.array([row[0] for row in self._rows(sql.replace("rowid IN", "id IN"), *values)], np.int64)
 
     def _read(self, ids: Collection[int], collections: Sequence[str]) -> dict[int, _Read]:
         """The sections of these IDS; of its page's collections each gets one of COLLECTIONS."""
@@ -465,8 +492,8 @@ def _write_page(db: sqlite3.Connection, stored: StoredPage, counts: Counter[str]
     counts["pages"] += 1
     number = counts["pages"]
     db.execute(
-        "INSERT INTO pages VALUES (?, ?, ?, ?, ?)",
-        (number, page.url, page.title, stored.fetched_at, stored.fetched_from),
+        "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?)",
+        (number, page.url, page.title, stored.fetched_at, stored.fetched_from, page.date),
     )
     db.executemany("INSERT INTO members VALUES (?, ?)", [(name, number) for name in stored.collections])
     for section, chunks in zip(page.sections, stored.chunks, strict=True):
@@ -558,15 +585,19 @@ def _name(number: int) -> str:
     return f"gen-{number:06}"
 
 
-def _scope(collections: Sequence[str]) -> str:
-    """The SQL condition that keeps the chunks of COLLECTIONS; theirs are the values."""
-    if not collections:
-        return ""
-    marks = ", ".join("?" * len(collections))
-    return (
-        "AND +rowid IN (SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section"
-        f" JOIN members m ON m.page = s.page WHERE m.collection IN ({marks}))"
+def _scope(scope: Scope) -> tuple[str, list[str]]:
+    """The SQL condition that keeps the chunks of SCOPE, and its values."""
+    if scope == EVERYWHERE:
+        return "", []
+    if scope.pages is not None:
+        chunks = f"SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section WHERE {PAGES}"
+        return f"AND +rowid IN ({chunks})", [json.dumps(scope.pages)]
+    marks = ", ".join("?" * len(scope.collections))
+    chunks = (
+        "SELECT c.id FROM chunks c JOIN sections s ON s.id = c.section"
+        f" JOIN members m ON m.page = s.page WHERE m.collection IN ({marks})"
     )
+    return f"AND +rowid IN ({chunks})", list(scope.collections)
 
 
 def _listed(numbers: Iterable[int]) -> str:

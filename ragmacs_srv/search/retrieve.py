@@ -5,7 +5,7 @@ Without vectors the search is lexical alone; without token vectors the fused ord
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..errors import RagmacsError
 from ..model import Hit, Mode
 from .confidence import Spans, Verdict, by_coverage, by_tokens
 from .embed import Embedder, Encoded, TokenEmbedder
-from .generation import Generation
+from .generation import EVERYWHERE, Generation, Scope
 from .terms import releases, terms
 
 CANDIDATES = 60  # from each side: the right section is among them for every question we measured
@@ -82,7 +82,7 @@ def search(
     question: str,
     *,
     k: int,
-    collections: Sequence[str] = (),
+    scope: Scope = EVERYWHERE,
     rerank: bool = True,
     reason: str = "",
 ) -> Results:
@@ -90,30 +90,51 @@ def search(
 
     Without EMBEDDER, or with vectors of another model, the search is lexical; REASON then says why.
     RERANK lets the tokens of a hybrid search's candidates have their say, where they are known.
-    Raises NotIndexed for a collection that is not in GENERATION.
+    Raises NotIndexed for a collection of SCOPE that is not in GENERATION.
     """
-    generation.check_collections(collections)
+    generation.check_collections(scope.collections)
     found = None
     if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
         try:
-            found = _hybrid(generation, embedder, question, collections, rerank=rerank)
+            found = _hybrid(generation, embedder, question, scope, rerank=rerank)
         except RagmacsError as exc:
-            reason = f"{exc.message} ({exc.hint})" if exc.hint else exc.message
-    order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, collections)))
+            reason = _said(exc)
+    order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, scope)))
     least = order.scored[:JOINED][-1][1] if order.scored else 0.0
-    read = generation.hits(order.scored, collections, limit=k + SPARE)
+    read = generation.hits(order.scored, scope, limit=k + SPARE)
     hits = [widened(hit, least) for hit in preferred(read, question)[:k]]
     verdict = _judged(generation, question, order, hits)
     mode: Mode = "hybrid" if found else "lexical"
     return Results(tuple(hits), mode, "" if found else reason, verdict, generation.manifest.number)
 
 
-def _hybrid(
-    generation: Generation, embedder: Embedder, question: str, collections: Sequence[str], *, rerank: bool
-) -> _Order | None:
+def ranked(
+    generation: Generation,
+    embedder: Embedder | None,
+    question: str,
+    chunks: Collection[int],
+    *,
+    words: str = "",
+    reason: str = "",
+) -> tuple[Scored, Mode, str]:
+    """All of CHUNKS that speak of QUESTION, best first; how they were compared, and why not with vectors, or "".
+
+    WORDS are what is looked for word by word, if that is not the question. REASON is as in `search`.
+    """
+    lexical = generation.lexical(terms(words or question), len(chunks), among=chunks)
+    if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
+        try:
+            dense = generation.dense(embedder.embed([question], query=True)[0], len(chunks), among=chunks)
+            return fuse(lexical, dense), "hybrid", ""
+        except RagmacsError as exc:
+            reason = _said(exc)
+    return normalised(lexical), "lexical", reason
+
+
+def _hybrid(generation: Generation, embedder: Embedder, question: str, scope: Scope, *, rerank: bool) -> _Order | None:
     """What both sides find, fused, and its best re-ranked by their tokens; None when there are no vectors."""
     asked = _encoded(embedder, question, tokens=rerank and generation.tokens is not None)
-    lexical, dense = candidates(generation, terms(question), asked.vectors[0], collections)
+    lexical, dense = candidates(generation, terms(question), asked.vectors[0], scope)
     if not dense:
         return None
     fused = fuse(lexical, dense)
@@ -134,13 +155,13 @@ def _judged(generation: Generation, question: str, order: _Order, hits: Sequence
 
 
 def candidates(
-    generation: Generation, query: Sequence[str], vector: NDArray[np.float32], collections: Sequence[str]
+    generation: Generation, query: Sequence[str], vector: NDArray[np.float32], scope: Scope
 ) -> tuple[Scored, Scored]:
     """The lexical and the dense candidates, each list with its score for those of the other, too.
 
     A chunk that only one side put forward is no stranger to the other: it just was not among its best.
     """
-    found = generation.lexical(query, CANDIDATES, collections), generation.dense(vector, CANDIDATES, collections)
+    found = generation.lexical(query, CANDIDATES, scope), generation.dense(vector, CANDIDATES, scope)
     ids = {key for side in found for key, _ in side}
     return generation.lexical(query, len(ids), among=ids), generation.dense(vector, len(ids), among=ids)
 
@@ -243,7 +264,11 @@ def _mismatch(generation: Generation, embedder: Embedder) -> str:
     try:
         dim = embedder.dim  # that of a server is known when it has answered
     except RagmacsError as exc:
-        return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
+        return _said(exc)
     if made.dim != dim:
         return f"{embedder.name} gives vectors of {dim} numbers now, the index holds {made.dim}; run: ragmacs reindex"
     return ""
+
+
+def _said(exc: RagmacsError) -> str:
+    return f"{exc.message} ({exc.hint})" if exc.hint else exc.message

@@ -97,7 +97,8 @@ def pages(folder):
 def found(folder, text, k=10, collections=()):
     """The addresses of the pages that hold the words of TEXT, best first."""
     with generation.current(folder) as opened:
-        hits = opened.hits(opened.lexical(text.lower().split(), k, collections), collections)
+        scope = generation.Scope(tuple(collections))
+        hits = opened.hits(opened.lexical(text.lower().split(), k, scope), scope)
         return list(dict.fromkeys(hit.section.url for hit in hits))
 
 

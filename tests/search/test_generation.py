@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ragmacs_srv.errors import IndexCorrupt, IndexMismatch, NotIndexed
 from ragmacs_srv.search import generation
-from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT, Dense, Generation
+from ragmacs_srv.search.generation import DENSE, MANIFEST, TEXT, Dense, Generation, Scope
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.search.terms import terms
 from ragmacs_srv.search.vectors import Sizes
@@ -133,8 +133,8 @@ def test_the_nearest_chunk_comes_first(opened):
 def test_a_search_keeps_to_its_collections(opened, collections, expected):
     asked = terms("heap collector pace stack memory")
     query = HashEmbedder().embed(["heap"])[0]
-    assert set(names(opened, opened.lexical(asked, 500, collections))) == expected
-    assert set(names(opened, opened.dense(query, 500, collections))) == expected
+    assert set(names(opened, opened.lexical(asked, 500, Scope(tuple(collections))))) == expected
+    assert set(names(opened, opened.dense(query, 500, Scope(tuple(collections))))) == expected
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(flat=0), Sizes(flat=0, half=0)], ids=["Flat", "SQfp16", "IVF,SQfp16"])
@@ -149,8 +149,8 @@ def test_every_kind_of_index_finds_the_same(folder, opened, sizes, request):
     assert made.index["recall"] >= 0.98
     query = embedder.embed(["heap collector pace"])[0]
     with generation.current(folder) as again:
-        for collections in ([], ["guides"], ["docs", "guides"]):
-            expected, found = (dict(each.dense(query, 8, collections)) for each in (opened, again))
+        for collections in ((), ("guides",), ("docs", "guides")):
+            expected, found = (dict(each.dense(query, 8, Scope(tuple(collections)))) for each in (opened, again))
             assert found == pytest.approx(expected, abs=1e-3)
         assert dict(again.dense(query, 3, among=[1, 5, 9])) == pytest.approx(
             dict(opened.dense(query, 3, among=[1, 5, 9])), abs=1e-3
@@ -187,7 +187,7 @@ def test_among_gives_the_scores_of_the_whole_search(opened):
     everything = dict(opened.lexical(asked, 500))
     some = sorted(everything)[::3]
     assert dict(opened.lexical(asked, 500, among=some)) == {key: everything[key] for key in some}
-    in_docs = dict(opened.lexical(asked, 500, ["docs"]))
+    in_docs = dict(opened.lexical(asked, 500, Scope(("docs",))))
     assert in_docs.items() < everything.items()
 
 
@@ -196,7 +196,7 @@ def test_a_hit_names_the_collection_that_was_asked_for(opened):
         :1
     ]
     assert opened.hits([(number, 1.0)])[0].collection == "docs"
-    assert opened.hits([(number, 1.0)], ["guides"])[0].collection == "guides"
+    assert opened.hits([(number, 1.0)], Scope(("guides",)))[0].collection == "guides"
 
 
 def test_fewer_hits_are_the_first_of_all(opened):
@@ -209,8 +209,10 @@ def test_fewer_hits_are_the_first_of_all(opened):
 
 def test_asking_again_and_something_else_finds_the_same(opened):
     asked = [(terms("heap"), []), (terms("stack pace"), []), (terms("heap"), ["guides"])]
-    first = [opened.lexical(query, 20, collections) for query, collections in asked]
-    assert [opened.lexical(query, 20, collections) for query, collections in reversed(asked)] == first[::-1]
+    first = [opened.lexical(query, 20, Scope(tuple(collections))) for query, collections in asked]
+    assert [opened.lexical(query, 20, Scope(tuple(collections))) for query, collections in reversed(asked)] == first[
+        ::-1
+    ]
     assert all(first) and first[0] != first[2]
 
 
@@ -242,7 +244,7 @@ def test_any_page_is_read_as_it_was_put(tmp_path_factory, made):
         flat = [chunk for part in chunks for chunk in part]
         hits = opened.hits((number, 1.0) for number in range(1, len(flat) + 1))
         assert [chunk for hit in hits for chunk, _ in hit.chunks] == flat
-        assert opened.dense(HashEmbedder().embed(["any"])[0], 10, ["docs"]) or not flat
+        assert opened.dense(HashEmbedder().embed(["any"])[0], 10, Scope(("docs",))) or not flat
 
 
 def test_unknown_pages_and_collections(opened):

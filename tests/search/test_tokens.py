@@ -11,7 +11,7 @@ from ragmacs_srv import pipeline
 from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel, Progress
 from ragmacs_srv.search import generation, retrieve, tokens
-from ragmacs_srv.search.generation import Generation
+from ragmacs_srv.search.generation import Generation, Scope
 from ragmacs_srv.search.retrieve import FUSED_SHARE, RERANKED, guaranteed, reranked
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.search.tokens import DIM, Projection, TokenFile, train
@@ -165,7 +165,7 @@ def test_a_search_reranks_only_where_tokens_are_known_and_wanted(opened: Generat
 
 
 def test_reranking_stays_in_its_collections(opened: Generation) -> None:
-    found = retrieve.search(opened, TokenHashEmbedder(), "heap limit pause", k=20, collections=["guides"])
+    found = retrieve.search(opened, TokenHashEmbedder(), "heap limit pause", k=20, scope=Scope(("guides",)))
     assert found.hits and {hit.collection for hit in found.hits} == {"guides"}
 
 
