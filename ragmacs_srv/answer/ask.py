@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,16 @@ from ..errors import EmbedderSlow, ModelError
 from ..events import Cancel
 from ..model import Answer, Citation, Hit
 from ..render import printable
-from ..search import retrieve
-from ..search.confidence import word_weights
+from ..search import labels, retrieve
+from ..search.confidence import by_coverage, word_weights
 from ..search.embed import Embedder
-from ..search.generation import Generation
+from ..search.generation import EVERYWHERE, Generation, Scope
 from ..search.retrieve import Results
 from ..search.terms import terms
+from . import changes, releases
 from .extractive import best_units
-from .prompt import CitationFilter, Passage, fit, messages
+from .prompt import BY_RELEASE, RULES, CitationFilter, Passage, fit, messages
+from .releases import Found, Quoted
 from .rerank import DEPTH, Judge
 from .units import Unit, fenced, sentences, units
 
@@ -49,7 +52,7 @@ def ask(
     question: str,
     *,
     budget: Budget,
-    collections: Sequence[str] = (),
+    scope: Scope = EVERYWHERE,
     rerank: bool = True,
     judge: Judge | None = None,
     reason: str = "",
@@ -62,21 +65,26 @@ def ask(
     Cancelled when CANCEL is.
     """
     cancel = cancel or Cancel()
+    missing = ""
+    if (change := changes.asked(question)) is not None:
+        found = releases.find(generation, embedder, change, scope=scope, reason=reason)
+        if found.parts:
+            yield from _by_release(generation, embedder, chat, question, found, budget=budget, cancel=cancel)
+            return
+        missing = found.missing
     k = DEPTH if judge else HITS
-    results = retrieve.search(
-        generation, embedder, question, k=k, collections=collections, rerank=rerank, reason=reason
-    )
+    results = retrieve.search(generation, embedder, question, k=k, scope=scope, rerank=rerank, reason=reason)
     if judge is not None and results.verdict.answerable:
         results = judge.best(question, results, k=HITS, cancel=cancel)
-    notes = [f"lexical search only: {results.reason}"] if results.reason else []
-    notes += results.notes
+    notes = [*filter(None, [missing]), *_degraded(results.reason), *results.notes]
     if not (results.hits and results.verdict.answerable):
         yield from _whole(abstain(results, notes))
         return
     if results.verdict.uncovered:
         notes.append(f"nothing indexed mentions {_named(results.verdict.uncovered)}")
     if chat is not None:
-        written = yield from _written(chat, question, results, notes, budget, cancel)
+        passages = [_passage(n, hit) for n, hit in enumerate(results.hits[:PASSAGES], 1)]
+        written = yield from _written(chat, question, passages, results, notes, budget, cancel)
         if written is not None:
             yield written
             return
@@ -89,6 +97,74 @@ def ask(
         notes.append(f"quotes chosen by their words only: {exc.message}")
         chosen = best_units(question, results.hits, None, weights, budget=quotes)
     yield from _whole(extracted(chosen, results, notes, length=budget.answer))
+
+
+def _by_release(
+    generation: Generation,
+    embedder: Embedder | None,
+    chat: Chat | None,
+    question: str,
+    found: Found,
+    *,
+    budget: Budget,
+    cancel: Cancel,
+) -> Iterator[str | Answer]:
+    """Answer QUESTION with what the notes of each release say, as `releases.find` FOUND it."""
+    notes = _degraded(found.reason)
+    if chat is not None:
+        shown = _quoted(found, embedder, notes, budget.context * 3 // 4)  # the rest is for what frames them
+        passages = [_passage(n, each.hit, _joined(each)) for n, each in enumerate(shown, 1)]
+        results = _of_releases(generation, found, shown)
+        written = yield from _written(chat, question, passages, results, notes, budget, cancel, rules=BY_RELEASE)
+        if written is not None:
+            yield written
+            return
+    chosen = _quoted(found, embedder, notes, found.wider * budget.answer)
+    yield from _whole(listed(found, chosen, _of_releases(generation, found, chosen), notes))
+
+
+def _quoted(found: Found, embedder: Embedder | None, notes: list[str], room: int) -> list[Quoted]:
+    """What to quote of FOUND in ROOM characters; that it was chosen by words only is added to NOTES."""
+    try:
+        return releases.quoted(found, embedder if found.mode == "hybrid" else None, budget=room)
+    except EmbedderSlow as exc:
+        notes.append(f"quotes chosen by their words only: {exc.message}")
+        return releases.quoted(found, None, budget=room)
+
+
+def listed(found: Found, chosen: Sequence[Quoted], results: Results, notes: Sequence[str]) -> Answer:
+    """What was CHOSEN of FOUND as an answer: a list for each release, under its name."""
+    paragraphs, citations = [], []
+    for release, group in itertools.groupby(enumerate(chosen, 1), key=lambda pair: pair[1].release):
+        lines = [f"Go {labels.name(release)}:"]
+        for n, each in group:
+            citations.append(_citation(n, each.hit, each.units[0].quote))
+            lines += [_line(unit, n) for unit in each.units]
+        paragraphs.append("\n".join(lines))
+    shown = {each.release for each in chosen}
+    left = [part.release for part in found.parts if part.release not in shown]
+    if left:
+        notes = [*notes, f"there was no room for {releases.named(left)}: ask for fewer releases at a time"]
+    if found.silent and not found.change.which:
+        paragraphs.append(f"The notes of {releases.named(found.silent)} do not mention it.")
+    return _answer("\n\n".join(paragraphs), citations, results, notes)
+
+
+def _of_releases(generation: Generation, found: Found, chosen: Sequence[Quoted]) -> Results:
+    """The sections CHOSEN of FOUND as what a search gives, in the order of the answer."""
+    hits = tuple(each.hit for each in chosen)
+    verdict = by_coverage(
+        generation, found.change.topic.text, [" ".join((*hit.section.heading, hit.text)) for hit in hits]
+    )
+    return Results(hits, found.mode, found.reason, verdict, generation.manifest.number)
+
+
+def _joined(quoted: Quoted) -> str:
+    return "\n\n".join(fenced(unit.text) if unit.kind == "code" else unit.quote for unit in quoted.units)
+
+
+def _degraded(reason: str) -> list[str]:
+    return [f"lexical search only: {reason}"] if reason else []
 
 
 def abstain(results: Results, notes: Sequence[str]) -> Answer:
@@ -133,21 +209,23 @@ def extracted(chosen: Sequence[Sequence[Unit]], results: Results, notes: Sequenc
 def _written(
     chat: Chat,
     question: str,
+    passages: Sequence[Passage],
     results: Results,
     notes: list[str],
     budget: Budget,
     cancel: Cancel,
+    rules: str = RULES,
 ) -> Generator[str, None, Answer | None]:
-    """Stream the LLM's answer; returns the checked Answer, or None when no word of it came.
+    """Stream the LLM's answer by RULES; returns the checked Answer, or None when no word of it came.
 
-    Why it did not come, or came only in part, is added to NOTES.
+    PASSAGES are numbered as the hits of RESULTS are that they come from, from 1. Why the answer did not come, or came
+    only in part, is added to NOTES.
     """
-    hits = results.hits[:PASSAGES]
-    passages = fit([_passage(n, hit) for n, hit in enumerate(hits, 1)], budget.context)
+    passages = fit(passages, budget.context)
     checked = CitationFilter(passage.n for passage in passages)
     text = ""
     try:
-        prompt = messages(question, passages, budget=budget.context)
+        prompt = messages(question, passages, budget=budget.context, rules=rules)
         for delta in chat.stream(prompt, max_tokens=budget.tokens, cancel=cancel):
             piece = checked.feed(printable(delta))
             text += piece
@@ -163,7 +241,7 @@ def _written(
     if not text.strip():
         notes.append("the LLM answered with nothing")
         return None
-    citations = [_supporting(n, hits[n - 1], text) for n in sorted(checked.used)]
+    citations = [_supporting(n, results.hits[n - 1], text) for n in sorted(checked.used)]
     if checked.removed:
         notes.append(f"{checked.removed} citation(s) of passages that do not exist were removed")
     if not citations:
@@ -171,10 +249,10 @@ def _written(
     return _answer(text.strip(), citations, results, notes, model=chat.model)
 
 
-def _passage(n: int, hit: Hit) -> Passage:
-    """What an LLM is shown of a section: all of it when short, else the window that was found."""
+def _passage(n: int, hit: Hit, text: str = "") -> Passage:
+    """What an LLM is shown of a section: TEXT of it, else all of it when short, else the window that was found."""
     section = hit.section
-    text = section.text if len(section.text) <= WHOLE_SECTION else hit.text
+    text = text or (section.text if len(section.text) <= WHOLE_SECTION else hit.text)
     return Passage(n, hit.title, section.heading, section.link, text)
 
 

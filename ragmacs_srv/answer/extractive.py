@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +27,22 @@ def best_units(
     weights: Mapping[str, float],
     *,
     budget: int,
+    speaks: Callable[[Unit], bool] = lambda unit: True,
 ) -> list[list[Unit]]:
     """The units that answer QUESTION within BUDGET characters, one list per section, best section first.
 
     HITS are those of a search, best first. A unit is worth its own likeness to the question, plus shares
-    of what its chunk and its section were worth.
+    of what its chunk and its section were worth. One that does not SPEAK of what is asked is worth nothing.
     """
     hits = hits[:SECTIONS]
-    candidates = [unit for hit in hits for unit in units(hit.section)]
+    every = [unit for hit in hits for unit in units(hit.section)]
+    candidates = list(filter(speaks, every))
     if not candidates:
         return []
     likeness = _likeness(question, candidates, embedder, weights)
-    priors = [prior for hit in hits for prior in _priors(hit)]
+    priors = [prior for hit in hits for prior in _priors(hit, speaks)]
     scores = dict(zip(candidates, likeness + np.array(priors), strict=True))
-    return _in_order(_chosen(candidates, scores, budget), [hit.section for hit in hits])
+    return _in_order(_chosen(candidates, scores, followers(every), budget), [hit.section for hit in hits])
 
 
 def cost(unit: Unit) -> int:
@@ -63,16 +65,18 @@ def _likeness(
     return (raw - raw.min()) / spread if spread > 0 else np.ones_like(raw)
 
 
-def _priors(hit: Hit) -> Iterator[float]:
-    """What the chunk and the section of each unit of HIT add."""
-    for unit in units(hit.section):
+def _priors(hit: Hit, speaks: Callable[[Unit], bool]) -> Iterator[float]:
+    """What the chunk and the section of each unit of HIT that SPEAKS add."""
+    for unit in filter(speaks, units(hit.section)):
         chunk = next((score for each, score in hit.chunks if each.start <= unit.start < each.end), 0.0)
         yield CHUNK_SHARE * chunk + SECTION_SHARE * hit.score + FIRST_BONUS * unit.first
 
 
-def _chosen(candidates: Sequence[Unit], scores: Mapping[Unit, float], budget: int) -> set[Unit]:
+def _chosen(
+    candidates: Sequence[Unit], scores: Mapping[Unit, float], after: dict[Unit, Unit], budget: int
+) -> set[Unit]:
     """The best units that fit, each with the lead-in it needs; what two sections say is quoted once."""
-    after, most = followers(candidates), max(budget // SHARE, 1)
+    most = max(budget // SHARE, 1)
     chosen: set[Unit] = set()
     said: set[str] = set()
     cited: set[Section] = set()

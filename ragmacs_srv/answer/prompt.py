@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-_SYSTEM = """\
+RULES = """\
 You answer questions about software documentation, from the passages in the user's message and from nothing else.
 
 The passages are numbered. Each begins with a line <<<{delimiter} NUMBER>>> and ends with a line \
@@ -26,6 +26,14 @@ Do not fill the gap from memory.
 - Be concise: the answer first, then what is needed to use it.
 - Answer in the language of the question.
 """
+BY_RELEASE = (
+    RULES
+    + """\
+- The question is about changes, and the passages are from the notes of releases, the newest first. Answer release by \
+release in the order of the passages: a line with the name of the release, then what it changed. Leave out releases \
+whose passages say nothing of what is asked.
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def messages(
     *,
     budget: int,
     delimiter: str | None = None,
-    rules: str = _SYSTEM,
+    rules: str = RULES,
 ) -> list[Message]:
     """Ask QUESTION over PASSAGES, best first, as far as they `fit` in BUDGET characters, by RULES.
 

@@ -20,7 +20,7 @@ from ragmacs_srv.model import Answer
 from ragmacs_srv.pipeline import Reader
 from ragmacs_srv.search import generation, retrieve
 from ragmacs_srv.search.embed import Words
-from ragmacs_srv.search.generation import Generation
+from ragmacs_srv.search.generation import Generation, Scope
 from ragmacs_srv.search.store import Store
 from tests.fakes import HashEmbedder
 from tests.llm_server import DONE, Reply, delta, finish, refuses, says, scripted
@@ -122,7 +122,7 @@ def test_one_unknown_word_alone_is_no_reason_to_refuse(opened: Generation) -> No
 
 def test_an_unknown_collection_is_an_error(opened: Generation) -> None:
     with pytest.raises(NotIndexed, match="nothing"):
-        answer(opened, collections=["nothing"])
+        answer(opened, scope=Scope(("nothing",)))
 
 
 def test_an_llm_writes_and_its_citations_are_checked(opened: Generation) -> None:
