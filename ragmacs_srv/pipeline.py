@@ -286,22 +286,23 @@ class _Walk:
                 complete = False
                 self.frontier.refused[seed] = exc.message
                 continue
+            itself = False
             try:
-                found = self.listed(seed)
+                for url in self.listed(seed):  # those before an error are read all the same
+                    itself = itself or url == seed
+                    self.frontier.start(url, listed=url != own)
             except (FetchError, RobotsDenied, AddressRefused, NoContent) as exc:
                 complete = False
                 report.add(self.do_without(Visit(seed, 0), exc, before))
-                continue
-            for url in found:
-                self.frontier.start(url, listed=url != own)
-            if before and seed not in found:  # it could not be listed the last time
-                self.store.remove_receipts(self.source.name, [seed])
+            else:
+                if before and not itself:  # it could not be listed the last time
+                    self.store.remove_receipts(self.source.name, [seed])
         return complete
 
-    def listed(self, seed: str) -> list[str]:
+    def listed(self, seed: str) -> Iterable[str]:
         """The documents that SEED stands for; of endlessly many, enough to tell that there are too many."""
         found = kinds.of(seed).pages(seed, self.reader.means, self.cancel)
-        return list(islice(found, 2 * self.source.max_pages + 1) if kinds.is_partial(seed) else found)
+        return islice(found, 2 * self.source.max_pages + 1) if kinds.is_partial(seed) else found
 
     def meet_failed(self) -> Sequence[str]:
         """Meet again the addresses that failed or were refused, and nothing else known; returns the seeds to list.

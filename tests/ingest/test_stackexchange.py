@@ -475,6 +475,17 @@ def test_a_list_that_fails_loses_nothing(library: Library, monkeypatch: pytest.M
         assert "failed" not in {each.status for each in library.store.receipts("so") if each.page}
 
 
+def test_what_was_listed_before_the_quota_ended_is_read(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stackexchange, "PAGE_SIZE", 2)
+    with serve(*(one(n) for n in range(1, 5))) as api:
+        api.quota = 2
+        report = library.crawl(api)
+        assert report.outcomes == {"new": 2, "failed": 1}
+        assert "try again tomorrow" in report.failed[0].reason
+        api.quota = 300
+        assert library.crawl(api).outcomes == {"unchanged": 2, "new": 2}
+
+
 def test_questions_with_several_of_the_tags_are_read_once(library: Library) -> None:
     with serve(one(1, tags=("go", "pprof")), one(2)) as api:
         assert library.crawl(api, TAGS, "stackexchange:go+pprof").outcomes == {"new": 2}

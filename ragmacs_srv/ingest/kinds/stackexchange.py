@@ -23,7 +23,7 @@ from . import Means, media_type
 log = logging.getLogger(__name__)
 
 LOCAL = False
-PARTIAL = True  # the interface lists the questions that were active last
+PARTIAL = True  # a list ends at the last of MAX_PAGES, and who has no answer yet is not on it
 SCHEME = "stackexchange:"
 PAGE_SIZE = 100  # the most that is given at once
 MAX_PAGES = 10  # of a list: a thousand questions; a tag more makes a better list than a longer one
