@@ -16,6 +16,7 @@
 (require 'map)
 (require 'subr-x)
 (require 'syntax)
+(require 'url-util)
 (require 'ragmacs-srv)
 
 ;;;; Which type
@@ -326,22 +327,31 @@ LINK is that of the section that point is in, or of the source at point."
 
 (defun ragmacs-srv-go--visit-source (page link)
   "Show the file in which the section of PAGE at LINK was written, at its line."
-  (pcase-let ((`(,file . ,line) (ragmacs-srv-go--place page link)))
-    (ragmacs-srv-request
-     :tools/call (list :name "go_doc" :arguments (list :name (string-remove-prefix "godoc:" (plist-get page :url))))
-     :success (lambda (result)
-                (pcase-let (((map :goroot :go_version) (plist-get result :data)))
-                  (if (not goroot)
-                      (message "%s" (plist-get result :text))
-                    (find-file-read-only-other-window (expand-file-name (concat "src/" file) goroot))
-                    (goto-char (point-min))
-                    (forward-line (1- line))
-                    (unless (string-search (format "(%s)" go_version) (plist-get page :title))
-                      (message "This file is of %s; ragmacs update reads its documentation" go_version))))))))
+  (pcase-let ((`(,file . ,line) (ragmacs-srv-go--place page link))
+              (path (string-remove-prefix "godoc:" (plist-get page :url))))
+    (if (file-name-absolute-p path)     ; the folder of the package
+        (ragmacs-srv-go--visit (expand-file-name (file-name-nondirectory file)
+                                                 (decode-coding-string (url-unhex-string path) 'utf-8))
+                               line)
+      (ragmacs-srv-request
+       :tools/call (list :name "go_doc" :arguments (list :name path))
+       :success (lambda (result)
+                  (pcase-let (((map :goroot :go_version) (plist-get result :data)))
+                    (if (not goroot)
+                        (message "%s" (plist-get result :text))
+                      (ragmacs-srv-go--visit (expand-file-name (concat "src/" file) goroot) line)
+                      (unless (string-search (format "(%s)" go_version) (plist-get page :title))
+                        (message "This file is of %s; ragmacs update reads its documentation" go_version)))))))))
+
+(defun ragmacs-srv-go--visit (file line)
+  "Show FILE at LINE in another window."
+  (find-file-read-only-other-window file)
+  (goto-char (point-min))
+  (forward-line (1- line)))
 
 (defun ragmacs-srv-go--place (page link)
   "Return (FILE . LINE), where the section of PAGE at LINK was written.
-FILE is relative to the folder of the standard library."
+FILE is relative to the source of Go, or absolute."
   (let* ((section (seq-find (lambda (each) (equal link (plist-get each :link))) (plist-get page :sections)))
          (text (or (plist-get section :text) "")))
     (if (string-match "^Source: \\(.+\\):\\([0-9]+\\)\\'" text)

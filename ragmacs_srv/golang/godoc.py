@@ -31,7 +31,7 @@ class Documentation:
         return tuple(paths)
 
     def package(self, path: str, cancel: Cancel) -> bytes:
-        """The package PATH of the standard library, or a command of Go, as JSON; raises as `helper.ask` does.
+        """The package PATH of the standard library, or in a folder, as JSON; raises as `helper.ask` does.
 
         It has `path`, `name`, `version` and `sections`: each has `anchor`, `heading`, `place` and `pieces` of Markdown.
         """
@@ -42,7 +42,7 @@ class Documentation:
                 close = get_close_matches(path, self.standard(cancel), n=1)
                 exc.hint = f"did you mean {close[0]}?" if close else exc.hint
             raise
-        return json.dumps({"path": path, "version": go.version, **said}, ensure_ascii=False).encode()
+        return json.dumps({"version": go.version, **said}, ensure_ascii=False).encode()
 
     def _ask(self, request: dict[str, Any], cancel: Cancel) -> tuple[Any, Toolchain]:
         shop = replace(self.shop, roots=(), cancel=cancel)  # nobody's code is read but Go's own

@@ -258,4 +258,16 @@ func f(r *http.Response) {
     (should (= (line-number-at-pos) 9))
     (kill-buffer)))
 
+(ert-deftest ragmacs-srv-go-documentation-of-a-folder-leads-into-that-folder-alone ()
+  (ragmacs-srv-go-test-in "a folder"
+    (save-window-excursion
+      (let ((link (concat "godoc:" (replace-regexp-in-string " " "%20" (directory-file-name folder)) "#Mixed")))
+        (ragmacs-srv-go--visit-source (list :url (car (split-string link "#"))
+                                            :sections `[(:link ,link :text ,(format "Source: /elsewhere/%s:9" "shapes.go"))])
+                                      link))
+      (with-current-buffer (window-buffer)
+        (should (equal buffer-file-name file))
+        (should (looking-at-p "type Mixed"))
+        (read-only-mode -1)))))
+
 ;;; ragmacs-srv-go-tests.el ends here

@@ -17,6 +17,7 @@ from ragmacs_srv.golang import toolchain
 from ragmacs_srv.golang.godoc import Documentation
 from ragmacs_srv.golang.toolchain import REMEDY, Toolchain
 from ragmacs_srv.golang.workshop import Workshop
+from tests.golang.conftest import written
 
 PACKAGES = ["runtime", "runtime/debug", "sync", "sync/atomic", "unsafe", "testing", "net/http", "builtin", "iter"]
 
@@ -138,6 +139,20 @@ def test_what_is_deprecated_says_so(documentation: Documentation) -> None:
 def test_commands_and_internal_packages_are_read_when_they_are_named(documentation: Documentation) -> None:
     assert "" in sections(documentation, "cmd/gofmt")
     assert "Escape" in sections(documentation, "internal/abi")
+
+
+@pytest.mark.go
+def test_a_folder_is_the_package_of_its_module_and_nothing_of_it_is_run(
+    documentation: Documentation, tmp_path: Path
+) -> None:
+    code = "// Package pool keeps.\npackage pool\n\n// Take takes.\nfunc Take() {}\n\nvar _ = broken.Import\n"
+    root = written(tmp_path / "a b", {"go.mod": 'go 1.99\n\nmodule "example.com/m" // x\n', "pool/pool.go": code})
+    said = json.loads(documentation.package(str(root / "pool"), Cancel()))
+    assert (said["path"], said["name"]) == ("example.com/m/pool", "pool")
+    assert [(each["anchor"], each["place"]) for each in said["sections"]] == [
+        ("", f"{root}/pool/pool.go:2"),
+        ("Take", f"{root}/pool/pool.go:5"),
+    ]
 
 
 @pytest.mark.go

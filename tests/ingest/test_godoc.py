@@ -20,6 +20,7 @@ from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
 from tests.fakes import WrittenGo, go_section
+from tests.golang.conftest import written
 
 POOL = [
     go_section("", text="Package sync is about locks. " * 5),
@@ -39,13 +40,16 @@ def means(go: kinds.GoDoc | None) -> Means:
         ("GoDoc:sync#Pool.Get", "godoc:sync"),
         ("godoc:net/http/", "godoc:net/http"),
         ("godoc:math/rand/v2", "godoc:math/rand/v2"),
+        ("godoc:/home/u/my module/", "godoc:/home/u/my%20module"),
+        ("godoc:/home/u/x@v1.2.3/../y", "godoc:/home/u/y"),
+        ("godoc://etc", "godoc:/etc"),
     ],
 )
 def test_an_import_path_is_an_address(address: str, url: str) -> None:
     assert kinds.canonical(address) == url
 
 
-@pytest.mark.parametrize("address", ["godoc:", "godoc:/etc", "godoc:../x", "godoc:a/../b", "godoc:./...", "godoc:a b"])
+@pytest.mark.parametrize("address", ["godoc:", "godoc:../x", "godoc:a/../b", "godoc:./...", "godoc:a b", "godoc:/a\0"])
 def test_what_is_no_import_path_is_refused(address: str) -> None:
     with pytest.raises(AddressRefused):
         kinds.canonical(address)
@@ -88,6 +92,47 @@ def test_a_package_that_is_not_there_is_gone() -> None:
     with pytest.raises(FetchError, match="did you mean x") as caught:
         godoc.read("godoc:snyc", means(WrittenGo(sync=POOL)), Cancel())
     assert caught.value.status == 404
+
+
+MODULE = {
+    "pool.go": "package m",
+    "inner/x.go": "package inner",
+    "inner/testdata/y.go": "package y",
+    "only_test.go": "package m",
+    "tests/x_test.go": "package tests",
+    "other/go.mod": "module other",
+    "other/z.go": "package other",
+    "vendor/v/v.go": "package v",
+    ".git/g.go": "package g",
+}
+
+
+def test_a_folder_stands_for_the_packages_of_its_module(tmp_path: Path) -> None:
+    written(tmp_path / "my module", MODULE)
+    url = kinds.canonical(f"godoc:{tmp_path}/my module")
+    assert list(godoc.pages(url, means(None), Cancel())) == [url, f"{url}/inner"]
+    with pytest.raises(FetchError) as caught:
+        list(godoc.pages(f"{url}/tests", means(None), Cancel()))
+    assert caught.value.status == 404
+
+
+def test_a_folder_is_read_again_only_when_a_file_of_it_is_another(tmp_path: Path) -> None:
+    folder = written(tmp_path / "m", {"pool.go": "package m"})
+    url, go = f"godoc:{folder}", WrittenGo()
+    go.packages[str(folder)] = POOL
+    first = godoc.read(url, means(go), Cancel())
+    assert godoc.read(url, means(go), Cancel(), etag=first.etag).status == 304
+    (folder / "pool.go").write_text("package m // changed")
+    assert godoc.read(url, means(go), Cancel(), etag=first.etag).status == 200
+
+
+@pytest.mark.parametrize(
+    ("folder", "title"),
+    [("/home/u/m", "package m"), ("/go/pkg/mod/example.com/x@v1.2.3-rc.1/y", "package m (v1.2.3-rc.1)")],
+)
+def test_a_dependency_names_its_own_release(folder: str, title: str) -> None:
+    body = WrittenGo(m=POOL).package("m", Cancel())
+    assert godoc.page(body, f"godoc:{folder}").title == title
 
 
 class NoGo(WrittenGo):

@@ -64,12 +64,17 @@ func standard(*Request) (any, error) {
 	return all, err
 }
 
-// documentation gives the sections of a package of the standard library, or of a command.
+// documentation gives the sections of a package: one of the standard library, a command of Go, or that in a folder.
 func documentation(request *Request) (any, error) {
 	missing := fail("package_not_found", "go list std lists them", "%s has no package %s", runtime.Version(), request.Package)
 	context, source := documented()
-	folder := filepath.Join(source, filepath.FromSlash(request.Package))
-	if at, err := os.Stat(folder); err != nil || !at.IsDir() || !filepath.IsLocal(request.Package) {
+	folder, path := filepath.Join(source, filepath.FromSlash(request.Package)), request.Package
+	if filepath.IsAbs(path) {
+		folder, source, path = path, "", imported(path)
+	} else if !filepath.IsLocal(path) {
+		return nil, missing
+	}
+	if at, err := os.Stat(folder); err != nil || !at.IsDir() {
 		return nil, missing
 	}
 	found, err := context.ImportDir(folder, 0)
@@ -78,12 +83,27 @@ func documentation(request *Request) (any, error) {
 	} else if err != nil {
 		return nil, fail("unreadable", "", "package %s: %v", request.Package, err)
 	}
-	made, err := newManual(found, source, request.Package)
+	made, err := newManual(found, source, path)
 	if err != nil {
 		return nil, fail("unreadable", "", "package %s: %v", request.Package, err)
 	}
 	made.write()
-	return map[string]any{"name": found.Name, "sections": made.sections}, nil
+	return map[string]any{"path": path, "name": found.Name, "sections": made.sections}, nil
+}
+
+var moduleLine = regexp.MustCompile(`(?m)^module\s+"?([^\s"]+)`)
+
+// imported is the path by which code imports the package in a folder: that of its module goes before.
+func imported(folder string) string {
+	for above, below := folder, ""; ; above, below = filepath.Dir(above), filepath.Join(filepath.Base(above), below) {
+		text, err := os.ReadFile(filepath.Join(above, "go.mod"))
+		if found := moduleLine.FindSubmatch(text); err == nil && found != nil {
+			return strings.Trim(string(found[1])+"/"+filepath.ToSlash(below), "/")
+		}
+		if above == filepath.Dir(above) {
+			return filepath.Base(folder)
+		}
+	}
 }
 
 // documented is where the standard library is, and how its files are chosen: cgo is never run here, only read.
@@ -97,7 +117,7 @@ func documented() (*build.Context, string) {
 type manual struct {
 	*doc.Package
 	fset     *token.FileSet
-	source   string // positions are told below it
+	source   string // positions are told below it; "": as they are
 	texts    map[string][]byte
 	opening  token.Pos
 	sections []*Section
@@ -270,7 +290,7 @@ func (m *manual) unique(anchor string) string {
 
 func (m *manual) place(pos token.Pos) string {
 	at := m.fset.PositionFor(pos, false)
-	if relative, err := filepath.Rel(m.source, at.Filename); err == nil {
+	if relative, err := filepath.Rel(m.source, at.Filename); err == nil && m.source != "" {
 		at.Filename = filepath.ToSlash(relative)
 	}
 	return fmt.Sprintf("%s:%d", at.Filename, at.Line)

@@ -46,7 +46,7 @@ class GoDoc(Protocol):
         """The import paths of the standard library."""
 
     def package(self, path: str, cancel: Cancel) -> bytes:
-        """The documentation of the package PATH: JSON, see `godoc.page`."""
+        """The documentation of the package PATH, or of that in the folder PATH: JSON, see `godoc.page`."""
 
 
 @dataclass(frozen=True)
