@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
@@ -87,17 +87,19 @@ def is_document(path: Path) -> bool:
     return path.suffix.lower() in DOCUMENTS or path.name.lower() in _NAMES
 
 
-def below(folder: Path, cancel: Cancel, wanted: Callable[[Path], bool] = is_document) -> Iterator[Path]:
+def below(
+    folder: Path, cancel: Cancel, wanted: Callable[[Path], bool] = is_document, *, junk: Set[str] = _JUNK
+) -> Iterator[Path]:
     """The WANTED files in FOLDER and the folders in it, sorted; those of a folder before its folders.
 
-    Hidden names, what others wrote or was built, and links that lead out of FOLDER or to a folder are left out.
+    Hidden names, folders with names in JUNK, and links that lead out of FOLDER or to a folder are left out.
     Raises FetchError, after all that can be read, where a part cannot, and when there is nothing.
     """
     taken, unread, left = 0, [], [folder]
     while left:
         cancel.check()
         try:
-            files, folders = _entries(left.pop(), folder)
+            files, folders = _entries(left.pop(), folder, junk)
         except OSError as exc:
             unread.append(f"{shown(Path(exc.filename))}: {exc.strerror}")
             continue
@@ -116,7 +118,7 @@ def below(folder: Path, cancel: Cancel, wanted: Callable[[Path], bool] = is_docu
         raise FetchError(f"{shown(folder)} holds no documents", hint=hint)
 
 
-def _entries(folder: Path, top: Path) -> tuple[list[Path], list[Path]]:
+def _entries(folder: Path, top: Path, junk: Set[str]) -> tuple[list[Path], list[Path]]:
     """The files and the folders in FOLDER, which is in TOP, without those that are never wanted."""
     files, folders = [], []
     with os.scandir(folder) as entries:
@@ -125,7 +127,7 @@ def _entries(folder: Path, top: Path) -> tuple[list[Path], list[Path]]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _JUNK and not _is_saved_with(path):
+                if entry.name not in junk and not _is_saved_with(path):
                     folders.append(path)
             elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _stays(path, top)):
                 files.append(path)

@@ -89,6 +89,16 @@ def in_a_man_page() -> Iterator[Example]:
         yield "man:pond", Means(fetcher)
 
 
+@contextmanager
+def saved_from_the_web() -> Iterator[Example]:
+    with TemporaryDirectory() as folder, Fetcher() as fetcher:
+        mirrored = Path(folder) / "docs.test" / "a" / "page.html"
+        mirrored.parent.mkdir(parents=True)
+        mirrored.write_text(NETWORK)
+        (Path(folder) / "saved.html").write_text(f"<!-- saved from url=(0020)https://docs.test/b -->{NETWORK}")
+        yield Path(folder).as_uri().replace("file:", "saved:"), Means(fetcher)
+
+
 EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  # module: a real document
     "web": on_the_web,
     "handbook": in_the_handbook,
@@ -97,6 +107,7 @@ EXAMPLES: Final[dict[str, Callable[[], AbstractContextManager[Example]]]] = {  #
     "tree": in_a_folder,
     "info": in_an_info_manual,
     "man": in_a_man_page,
+    "saved": saved_from_the_web,
 }
 
 

@@ -28,6 +28,7 @@ KINDS: Final = {  # scheme: module
     "file": "tree",
     "info": "info",
     "man": "man",
+    "saved": "saved",
 }
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
