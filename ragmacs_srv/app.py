@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ from .ingest.urls import Parts, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
 from .proposal import Plan
-from .search import generation, retrieve, soundness
+from .search import generation, retrieve, roster, soundness
 from .search.database import mapped, writer
 from .search.deadline import within
 from .search.embed import (
@@ -65,7 +65,7 @@ from .search.embed import (
 )
 from .search.generation import Generation, Manifest, Scope
 from .search.retrieve import Results
-from .search.store import CRAWL_DB, Store
+from .search.store import CRAWL_DB, Receipt, Store, look
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 MAX_QUESTION = 4000  # characters
 SOON = 64  # chunks that are embedded in seconds: not worth a generation without their vectors
 ENOUGH = 0.9  # of the chunks have vectors, or words alone find more: MRR .46 with a third, .55 with 3/4, .59 without
+UNREADABLE = "cannot be read"
+WITHOUT = {"failed", "refused", "gone", "left"}  # what became of an address that gave no page, or none any more
 GROWN_CHUNKS, GROWN_VECTORS = 100, 256  # the least that makes a new generation worth its while
 
 log = logging.getLogger(__name__)
@@ -717,11 +719,48 @@ class App(Composition):
                 source = sources.read(path)
                 rows[name] = (source.title, source.licence)
             except SettingsError as exc:
-                rows[name] = (f"cannot be read: {exc.message}", "")
+                rows[name] = (f"{UNREADABLE}: {exc.message}", "")
         made = self.manifest()
         for name in made.collections if made else ():
             rows.setdefault(name, ("", ""))
         return [(name, *row) for name, row in sorted(rows.items())]
+
+    def collections(self) -> list[dict[str, Any]]:
+        """What is known of each collection without opening `crawl.db`, by name: size, age, state."""
+        folder, made = self.settings.folders.store, self.manifest()
+        indexed, states, writing = made.collections if made else {}, roster.read(folder), bool(writer(folder))
+        rows = []
+        for name, title, licence in self.known_collections():
+            pages, state = indexed.get(name, 0), states.get(name)
+            word = roster.standing(state, pages=pages, writing=writing, old_days=self.settings.answer.old_days)
+            if name == sources.HANDBOOK and not pages:
+                word = "built in"
+            if title.startswith(UNREADABLE):
+                word = UNREADABLE
+            days = roster.days_since(state.confirmed) if state else None
+            row = asdict(state or roster.State(name, title)) | {"pages": pages}
+            row |= {"title": title or row["title"], "licence": licence or row["licence"]}
+            rows.append({**row, "age": "" if days is None else roster.age(days), "state": word})
+        return rows
+
+    def collection(self, name: str) -> dict[str, Any]:
+        """The pages of a collection as readers see them, and the addresses that gave none, or none any more.
+
+        Raises InvalidParams for one of which there is neither.
+        """
+        made, folder = self.manifest(), self.settings.folders.store
+        indexed = name == sources.HANDBOOK or (made is not None and name in made.collections)
+        pages = self.generation([name]).pages(name) if indexed else []
+        receipts: list[Receipt] = []
+        if (folder / CRAWL_DB).exists():
+            with look(folder) as store:
+                receipts = [each for each in store.receipts(name) if each.status in WITHOUT]
+        if not pages and not receipts:
+            raise InvalidParams(f"no pages of {name!r}", hint=f"ragmacs crawl {name}")
+        listed = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
+        names = ("url", "status", "reason", "at")
+        without = [{name: getattr(each, name) for name in names} | {"kept": bool(each.page)} for each in receipts]
+        return {"pages": listed, "without": without}
 
     def status(self) -> dict[str, Any]:
         """What is indexed and who is writing, in the shape every transport gives it."""

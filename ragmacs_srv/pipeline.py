@@ -148,6 +148,7 @@ def retry(
     last = tuple(store.receipts(source.name))
     walk = _Walk(store, reader, source, Frontier(source), last, cancel or Cancel(), only_failed=True)
     walk.run(now(), report, sink, grown)
+    store.tell(source.name)
     return report
 
 

@@ -81,6 +81,14 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def size(of: int) -> str:
+    """OF bytes: 900 B, 1.2 MB."""
+    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if of >= least:
+            return f"{of / least:.1f} {unit}" if of < 100 * least else f"{of // least} {unit}"
+    return f"{of} B"
+
+
 def _snippet(text: str, width: int = 160) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -375,3 +375,30 @@ def test_an_update_of_what_failed_says_what_became_of_it(run: Cli, site: Site) -
     done = run("update", "--failed", "--json")
     assert (done.code, done.json["crawls"][0]["outcomes"]) == (0, {"new": 1})
     assert run("update", "--failed").out == "demo: nothing\n"
+
+
+def test_collections_are_listed_with_their_state_while_somebody_writes(run: Cli, site: Site, home: Path) -> None:
+    site.routes = {**pages("a", "b", "c"), "/b": Answer(b"", 403)}
+    run("crawl", f"{site.origin}/", "--name", "demo", "--depth", "1", "--allow", site.origin)
+    site.routes = {**pages("a", "b"), "/": linked("/a", "/b", "/c"), "/b": Answer(b"", 403)}
+    run("update", "demo")
+    with Store(home / "store"):
+        rows = {row["name"]: row for row in run("collections", "--json").json["collections"]}
+        of_demo = run("collections", "demo", "--json").json
+        shown = run("collections").out.splitlines()
+    assert (rows["demo"]["state"], rows["demo"]["age"], rows["demo"]["pages"]) == ("1 failed", "0 minutes", 3)
+    assert rows["demo"]["bytes"] > 1000
+    assert (rows["go-gc"]["state"], rows["handbook"]["state"]) == ("never read", "built in")
+    assert all(len(line) <= 100 for line in shown) and list(rows) == sorted(rows)
+    assert len(of_demo["pages"]) == 3
+    assert [(each["url"].rpartition("/")[2], each["status"], each["kept"]) for each in of_demo["without"]] == [
+        ("b", "failed", False),
+        ("c", "gone", True),
+    ]
+
+
+def test_a_collection_whose_file_is_wrong_says_so_in_its_line(run: Cli, home: Path) -> None:
+    (home / "sources").mkdir(parents=True)
+    (home / "sources/mine.toml").write_text("seeds = 7")
+    (line,) = [line for line in run("collections").out.splitlines() if line.startswith("mine")]
+    assert "cannot be read" in line

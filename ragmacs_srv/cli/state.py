@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from .. import __version__, render, settings
-from ..errors import InvalidParams
 from ..golang import helper
 from .terminal import Mode, Terminal, command
 
@@ -18,23 +18,39 @@ from .terminal import Mode, Terminal, command
 def collections(
     terminal: Terminal, name: Annotated[str | None, typer.Argument(help="List the pages of this one.")] = None
 ) -> None:
-    """List the collections: those that are indexed, and those that could be."""
+    """List the collections, indexed or not, with their age and state; or what became of the pages of one."""
     with terminal.app() as app:
-        made = app.manifest()
-        indexed = made.collections if made else {}
         if name:
-            pages = app.generation().pages(name) if name in indexed else []
-            if not pages:
-                raise InvalidParams(f"no pages of {name!r}", hint=f"ragmacs crawl {name}")
-            rows = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
-            terminal.print({"pages": rows}, "\n".join(f"{row['url']}  {row['title']}" for row in rows))
+            found = app.collection(name)
+            terminal.print(found, "\n".join(_pages(found)))
             return
-        known: list[dict[str, Any]] = [
-            {"name": each, "pages": indexed.get(each, 0), "title": title, "licence": licence}
-            for each, title, licence in app.known_collections()
-        ]
-    lines = [f"{row['name']:20} {row['pages'] or '-':>6}  {row['title']}" for row in known]
-    terminal.print({"collections": known}, "\n".join([f"{'name':20} {'pages':>6}  title", *lines]))
+        known = app.collections()
+    terminal.print({"collections": known}, "\n".join(map(_row, [_HEAD, *map(_cells, known)])))
+
+
+_HEAD = ("name", "pages", "chunks", "text", "age", "state", "licence", "title")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (f"{row['pages']:,}", f"{row['chunks']:,}", render.size(row["bytes"]))
+    sizes = [text if row["pages"] else "-" for text in counts]
+    return (row["name"], *sizes, row["age"] or "-", row["state"], row["licence"] or "-", row["title"])
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A line of at most 100 characters."""
+    name, pages, chunks, size, age, state, licence, title = cells
+    numbers = f"{pages:>6} {chunks:>7} {size:>7}"
+    return f"{name[:18]:18} {numbers} {age[:10]:>10}  {state[:16]:16} {licence[:10]:10} {title}"[:100].rstrip()
+
+
+def _pages(found: Mapping[str, Any]) -> Iterator[str]:
+    """The pages with the days on which they were read, then the addresses that gave none, with the reasons."""
+    for row in found["pages"]:
+        yield f"{row['fetched_at'][:10]}  {row['url']}  {row['title']}"
+    for row in found["without"]:
+        kept = "; the copy that was read before is kept" if row["kept"] else ""
+        yield f"{row['at'][:10]}  {row['url']}  {row['status']}: {row['reason']}{kept}"
 
 
 @command()

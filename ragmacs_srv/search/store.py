@@ -13,15 +13,16 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import IndexCorrupt
+from ..errors import IndexCorrupt, IndexMismatch, StorageError
 from ..model import Block, Chunk, Page, Response, Section, Source
+from . import roster
 from .database import (
     REPAIR,
     TABLES,
@@ -86,19 +87,20 @@ class StoredPage:
 class Store:
     """The one writer of `crawl.db`. Every method that changes something is one transaction."""
 
-    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+    def __init__(self, folder: Path, *, readonly: bool = False, at_rest: bool = True) -> None:
         """Open FOLDER's store for writing, made if absent; or READONLY, to look at one that nobody writes to.
 
-        Raises Busy when another process holds it, IndexCorrupt or IndexMismatch when it cannot be used.
+        Unless that has to be AT_REST: what is committed can be read meanwhile, a call at a time. Raises Busy when
+        another process holds it, IndexCorrupt or IndexMismatch when it cannot be used.
         """
         self.folder = folder
-        self._lock = rest_lock(folder) if readonly else take_lock(folder)
+        self._lock = take_lock(folder) if not readonly else rest_lock(folder) if at_rest else -1
         try:
             with mapped():
                 path = folder / CRAWL_DB
                 self._db = connect_readonly(path) if readonly else _open(path)
         except BaseException:
-            os.close(self._lock)
+            self._unlock()
             raise
 
     def __enter__(self) -> Store:
@@ -109,6 +111,9 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -206,7 +211,9 @@ class Store:
         with self._transaction():
             for table, column in (("members", "collection"), ("receipts", "collection"), ("collections", "name")):
                 self._execute(f"DELETE FROM {table} WHERE {column} = ?", name)
-            return self._drop_orphans()
+            removed = self._drop_orphans()
+        self.tell(name)
+        return removed
 
     def urls(self) -> list[str]:
         """The address of every page in a collection, sorted."""
@@ -271,6 +278,7 @@ class Store:
         started = str(rows[0]["started"]) if resumes else now
         with self._transaction():
             self._insert("collections", (source.name, stored, wanted, started, ""))
+        self.tell(source.name)
         return started
 
     def finish_crawl(self, name: str, now: str) -> None:
@@ -278,6 +286,46 @@ class Store:
         with self._transaction():
             for row in list(self._rows("collections", "name = ?", name)):
                 self._insert("collections", (name, row["source"], row["options"], row["started"], now))
+        self.tell(name, finished=now)
+
+    def tell(self, name: str, *, finished: str = "") -> None:
+        """Tell readers what became of collection NAME, whose crawl was FINISHED just now; see `roster`."""
+        held = roster.read(self.folder)
+        before = held.get(name)
+        states = {each: held[each] for each, _, _ in self.collections() if each in held and each != name}
+        for each in {each for each, _, _ in self.collections()} - states.keys():
+            states[each] = self._state(each)
+        if before and name in states:
+            states[name] = replace(states[name], finished=states[name].finished or before.finished)
+            states[name] = replace(states[name], confirmed=before.confirmed)
+        if finished and roster.is_confirmed(self._answers(name, with_page=True)):
+            states[name] = replace(states[name], confirmed=finished)
+        roster.write(self.folder, dict(sorted(states.items())))
+
+    def _answers(self, name: str, *, with_page: bool = False) -> dict[str, int]:
+        """Status to how many addresses of collection NAME have it, of those WITH_PAGE only."""
+        only = "AND page != ''" if with_page else ""
+        sql = f"SELECT status, count(*) FROM receipts WHERE collection = ? {only} GROUP BY status ORDER BY status"
+        return {row[0]: row[1] for row in self._select(sql, name)}
+
+    def _state(self, name: str) -> roster.State:
+        (row,) = self._rows("collections", "name = ?", name)
+        source, outcomes = json.loads(row["source"]), self._answers(name)
+        of = "WHERE url IN (SELECT url FROM members WHERE collection = ?)"
+        pages, chunks = self._execute(f"SELECT count(*), sum(chunks) FROM pages {of}", name).fetchone()
+        (size,) = self._execute(f"SELECT sum(length(CAST(text AS BLOB))) FROM sections {of}", name).fetchone()
+        return roster.State(
+            name=name,
+            title=source["title"],
+            licence=source.get("licence", ""),
+            started=row["started"],
+            finished=row["finished"],
+            pages=pages,
+            chunks=chunks or 0,
+            bytes=size or 0,
+            failed=outcomes.get("failed", 0) + outcomes.get("refused", 0),
+            outcomes=outcomes,
+        )
 
     def collection(self, name: str) -> tuple[Source, dict[str, Any]] | None:
         """The Source a collection was last crawled with and the options of that crawl, or None."""
@@ -511,6 +559,17 @@ class Store:
             self._execute(f"DELETE FROM {table} WHERE url NOT IN (SELECT url FROM members)")
         (after,) = self._execute("SELECT count(*) FROM pages").fetchone()
         return int(before - after)
+
+
+def look(folder: Path) -> Store:
+    """The store in FOLDER to read from, whoever writes to it meanwhile.
+
+    One that an older ragmacs made, or that a killed writer left in the middle, is opened for writing, which mends it.
+    """
+    try:
+        return Store(folder, readonly=True, at_rest=False)
+    except (IndexMismatch, StorageError):
+        return Store(folder)
 
 
 def rebuild(folder: Path) -> int:
