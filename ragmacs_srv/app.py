@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import pipeline, proposal
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
+from .answer import aged, evaluation, feeds, jobs, kept, themes
 from .answer import ask as answering
 from .answer import batch as batching
-from .answer import evaluation, feeds, jobs, kept, themes
 from .answer import summarize as summarizing
 from .answer.batch import Row
 from .answer.jobs import Job
@@ -263,17 +263,23 @@ class App(Composition):
         )
         for piece in pieces:
             if isinstance(piece, Answer):
-                piece = replace(piece, notes=(*piece.notes, *self._notes(opened.manifest, piece)))
+                piece = replace(piece, notes=(*piece.notes, *self._notes(opened, piece)))
             yield piece
 
-    def _notes(self, made: Manifest, answer: Answer) -> Iterator[str]:
+    def _notes(self, opened: Generation, answer: Answer) -> Iterator[str]:
         """What a reader should know of the generation that an answer was found in."""
+        made = opened.manifest
         if answer.mode == "hybrid" and (partly := self._so_far(made)):
             yield partly
         if answer.abstained and writer(self.settings.folders.store):
             yield "pages are being read right now: ask again later"
         if list(made.collections) == [sources.HANDBOOK]:
             yield "answered from the handbook that ships with ragmacs; for the real guide: ragmacs crawl go-gc"
+        cited = [each for each in answer.citations if not each.url.startswith(handbook.SCHEME)]
+        if cited and self.settings.answer.old_days:
+            states = roster.read(opened.folder.parent)
+            collections = opened.collections_of({each.url for each in cited})
+            yield from aged.notes(cited, collections, states, days=self.settings.answer.old_days)
 
     def read(
         self, url: str, *, allow: Sequence[str] = (), mirror: Sequence[str] = (), known_only: bool = False

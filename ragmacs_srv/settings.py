@@ -119,9 +119,7 @@ class AnswerSettings:
     context_chars: int = 12000  # passages shown to the LLM
     # Of prompts and replies for one summary: three long guides, minutes on a laptop. A longer page is shown in part.
     summary_tokens: int = 60000
-    old_days: int = (
-        180  # an answer says of which pages it is so long ago that they were read, or found unchanged; 0: never
-    )
+    old_days: int = 180  # a page that was last read, or found unchanged, so long ago is cited with a note; 0: never
 
 
 @dataclass(frozen=True, slots=True)

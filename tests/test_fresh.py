@@ -24,6 +24,7 @@ from ragmacs_srv.pipeline import Reader, Report
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
+from tests.search import library
 from tests.servers import Answer, Route, Site, Visit, serve
 from tests.test_pipeline import html
 
@@ -402,3 +403,17 @@ def test_a_collection_whose_file_is_wrong_says_so_in_its_line(run: Cli, home: Pa
     (home / "sources/mine.toml").write_text("seeds = 7")
     (line,) = [line for line in run("collections").out.splitlines() if line.startswith("mine")]
     assert "cannot be read" in line
+
+
+def test_an_answer_from_pages_that_are_old_says_so(run: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = "2020-01-01T00:00:00+00:00"
+    with Store(home / "store") as store:
+        store.start_crawl(library.source("docs"), {}, old)
+        library.put(store, library.written("heap"), at=old)
+        store.finish_crawl("docs", old)
+        library.publish(store)
+    note = "ragmacs update docs"
+    assert note in run("ask", "heap").err
+    assert note in "".join(run("ask", "heap", "--json").json["notes"])
+    monkeypatch.setenv("RAGMACS_ANSWER_OLD_DAYS", "0")
+    assert note not in run("ask", "heap").err

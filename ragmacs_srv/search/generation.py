@@ -268,6 +268,15 @@ class Generation:
         sql = f"SELECT c.id, s.page FROM chunks c JOIN sections s ON s.id = c.section WHERE {PAGES}"
         return dict(self._rows(sql, json.dumps(list(pages))))
 
+    def collections_of(self, urls: Collection[str]) -> dict[str, list[str]]:
+        """The names of the collections that each of the pages at URLS is in."""
+        marks = ", ".join("?" * len(urls))
+        sql = f"SELECT url, collection FROM pages JOIN members ON page = id WHERE url IN ({marks}) ORDER BY 1, 2"
+        found: dict[str, list[str]] = {}
+        for url, name in self._rows(sql, *urls):
+            found.setdefault(url, []).append(name)
+        return found
+
     def check_collections(self, names: Sequence[str]) -> None:
         """Raise NotIndexed for a collection that is not in here."""
         for name in names:
