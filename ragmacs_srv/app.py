@@ -53,7 +53,7 @@ from .ingest.urls import Parts, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
 from .proposal import Plan
-from .search import generation, retrieve, roster, soundness
+from .search import generation, history, retrieve, roster, soundness
 from .search.database import mapped, writer
 from .search.deadline import within
 from .search.embed import (
@@ -64,6 +64,7 @@ from .search.embed import (
     space,
 )
 from .search.generation import Generation, Manifest, Scope
+from .search.history import Change
 from .search.retrieve import Results
 from .search.store import CRAWL_DB, Receipt, Store, look
 from .settings import Settings
@@ -767,6 +768,22 @@ class App(Composition):
         names = ("url", "status", "reason", "at")
         without = [{name: getattr(each, name) for name in names} | {"kept": bool(each.page)} for each in receipts]
         return {"pages": listed, "without": without}
+
+    def diff(self, name: str = "", since: str = "") -> list[Change]:
+        """What changed in a collection, in all by default, since its last crawl began, or since another time.
+
+        SINCE is as in `history.since`. Raises NotIndexed for a collection that was never read.
+        """
+        when, folder = history.since(since) if since else "", self.settings.folders.store
+        if not (folder / CRAWL_DB).exists():
+            raise NotIndexed("nothing was read yet", hint="ragmacs crawl go-gc")
+        with look(folder) as store:
+            known = [each for each, _, _ in store.collections()]
+            if name and name not in known:
+                message = f"the collection {name!r} was never read (there are: {', '.join(known) or 'none'})"
+                raise NotIndexed(message, hint=f"ragmacs crawl {name}")
+            found = {each: None for name in ([name] if name else known) for each in store.history(name, when)}
+        return sorted(found, key=lambda each: each.at)
 
     def status(self) -> dict[str, Any]:
         """What is indexed and who is writing, in the shape every transport gives it."""

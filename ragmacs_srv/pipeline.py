@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +24,7 @@ from .model import Chunk, Page, Response, Section, Source
 from .search import generation
 from .search.embed import Embedder, Named, TokenEmbedder, space
 from .search.generation import Dense, Late, Manifest
+from .search.history import KEPT_DAYS, Change, compared, whole
 from .search.store import Receipt, Store, passage_hash
 from .search.tokens import COMPACT, DIM, SAMPLE, Projection, train
 
@@ -120,14 +121,15 @@ def crawl(
     A crawl that was stopped goes on where it was: addresses it has a receipt for are not asked again.
     OPTIONS are kept so that an update can repeat the crawl. GROWN is called after every page.
     """
-    known = store.collection(source.name)
+    known, again = store.collection(source.name), store.was_read(source.name)
     started = store.start_crawl(source, dict(options or {}), now())
     report = Report(source.name)
     narrowed = known is not None and _narrowed(known[0], source)
     last = tuple(store.receipts(source.name))
-    walk = _Walk(store, reader, source, Frontier(source), last, cancel or Cancel(), narrowed=narrowed)
+    walk = _Walk(store, reader, source, Frontier(source), last, cancel or Cancel(), narrowed=narrowed, again=again)
     walk.run(started, report, sink, grown)
     store.finish_crawl(source.name, now())
+    store.forget_history((datetime.now(UTC) - timedelta(days=KEPT_DAYS)).isoformat())
     return report
 
 
@@ -250,6 +252,7 @@ class _Walk:
     cancel: Cancel
     narrowed: bool = False
     only_failed: bool = False
+    again: bool = True  # the collection was read before: what is new in it is a change
 
     def run(self, started: str, report: Report, sink: Sink, grown: Callable[[], None]) -> None:
         """Visit every address of the frontier; what has a receipt since STARTED is not asked again."""
@@ -381,7 +384,8 @@ class _Walk:
             receipt = replace(receipt, status="unchanged")
             self.store.revalidate(page.url, response, page.links, receipt)
         else:
-            _put(self.store, self.reader, response, page, receipt, text_hash)
+            changes = self.changes(page, receipt, before)
+            _put(self.store, self.reader, response, page, receipt, text_hash, changes)
         if is_moved:
             self.follow(twin, page.url)
         return receipt
@@ -423,6 +427,17 @@ class _Walk:
         for receipt in [each for each in self.store.receipts(self.source.name) if each.page == old]:
             status, reason = ("new", "") if receipt.url == new else (receipt.status, receipt.reason)
             self.store.record(replace(receipt, page=new, status=status, reason=reason))
+
+    def changes(self, page: Page, receipt: Receipt, before: Receipt | None) -> list[Change]:
+        """What PAGE says otherwise than what RECEIPT's address had BEFORE; nothing where only our reading changed."""
+        seen = {"at": receipt.at, "collection": receipt.collection}
+        old = page.url if receipt.status == "changed" else before.page if before else ""
+        held = self.store.validators(old)
+        if held is None:
+            return [whole("new", page, **seen)] if self.again else []
+        if not held.chunker.startswith(f"{EXTRACTION}."):
+            return []
+        return compared(self.store.page(old).page.sections, page.sections, url=page.url, **seen)
 
     def says_the_same(self, page: Page) -> bool:
         """Whether the page that is stored at the address of PAGE is as good as this one."""
@@ -493,12 +508,21 @@ class _Walk:
             left = replace(receipt, status="left", reason=reason, at=now())
             self.store.record(left)
             report.add(left)
-        self.store.remove_receipts(self.source.name, gone)
+        self.store.remove_receipts(self.source.name, gone, at=now())
 
 
-def _put(store: Store, reader: Reader, response: Response, page: Page, receipt: Receipt, text_hash: str) -> None:
+def _put(
+    store: Store,
+    reader: Reader,
+    response: Response,
+    page: Page,
+    receipt: Receipt,
+    text_hash: str,
+    changes: Sequence[Change] = (),
+) -> None:
     chunks = reader.split(page.sections)
-    store.put_page(response, page, chunks, receipt, text_hash=text_hash, chunker=reader.recipe)
+    options: dict[str, Any] = {"text_hash": text_hash, "chunker": reader.recipe, "changes": changes}
+    store.put_page(response, page, chunks, receipt, **options)
 
 
 def _cleaned(store: Store, page: Page) -> Page:

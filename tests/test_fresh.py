@@ -417,3 +417,79 @@ def test_an_answer_from_pages_that_are_old_says_so(run: Cli, home: Path, monkeyp
     assert note in "".join(run("ask", "heap", "--json").json["notes"])
     monkeypatch.setenv("RAGMACS_ANSWER_OLD_DAYS", "0")
     assert note not in run("ask", "heap").err
+
+
+# What changed
+
+
+def sections(**texts: str) -> bytes:
+    parts = "".join(f'<h2 id="{name}">{name.title()}</h2><p>{text}</p>' for name, text in texts.items())
+    return f"<html><head><title>Page</title></head><body><article><h1>Page</h1>{parts}</article></body></html>".encode()
+
+
+def seen(world: World, since: str = "") -> list[tuple[str, str]]:
+    return [(each.change, each.url.rpartition("/")[2] + each.anchor) for each in world.store.history("demo", since)]
+
+
+def test_what_an_update_found_changed_is_remembered(world: World, site: Site) -> None:
+    first = {"kept": prose("kept", 60), "said": prose("said", 60), "dropped": prose("dropped", 60)}
+    site.routes = {**pages("a", "b"), "/a": sections(**first)}
+    world.crawl(site)
+    assert seen(world) == []  # all of it was new
+    second = {"said": prose("said", 50) + " and more", "kept": prose("kept", 60), "added": prose("added", 60)}
+    site.routes = {**pages("a", "b"), "/a": sections(**second)}
+    world.crawl(site)
+    assert seen(world) == [("changed", "asaid"), ("new", "aadded"), ("removed", "adropped")]
+    site.routes = {**pages("a", "c"), "/a": sections(**second), "/": linked("/a", "/c")}
+    world.crawl(site)
+    assert seen(world) == [("new page", "c")] or seen(world) == [("changed", ""), ("new page", "c")]
+    world.crawl(site)
+    assert seen(world) == [("removed page", "b")]
+    assert len(seen(world, "2020")) >= 5
+    assert not list(world.store.problems())
+    world.store.remove_collection("demo")
+    assert seen(world, "2020") == []
+
+
+def test_a_page_that_moved_and_one_that_is_read_otherwise_changed_nothing(
+    world: World, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.routes = {**pages("b"), "/": linked("/a", "/b"), "/a": sections(one=prose("one"), two=prose("two"))}
+    world.crawl(site)
+    moved = Answer(status=301, headers={"Location": "/0"})
+    site.routes = {**site.routes, "/a": moved, "/0": sections(one=prose("one"), two=prose("two"))}
+    world.crawl(site)
+    assert "/0" in world.held
+    monkeypatch.setattr(pipeline, "EXTRACTION", 10**6)
+    monkeypatch.setattr(pipeline.Reader, "recipe", f"{10**6}.0:words")
+    site.routes = {**site.routes, "/0": sections(one=prose("other"), two=prose("two"))}
+    assert "changed" in world.crawl(site).outcomes
+    assert seen(world, "2020") == []
+
+
+def test_old_changes_are_forgotten(world: World, site: Site) -> None:
+    world.crawl(site)
+    site.routes = {**pages("a", "b", "c"), "/b": page("rewritten")}
+    world.crawl(site)
+    (change,) = world.store.history("demo", "2020")
+    world.store.forget_history(change.at)
+    assert world.store.history("demo", "2020") == [change]
+    world.store.forget_history("9999")
+    assert world.store.history("demo", "2020") == []
+
+
+def test_a_diff_is_shown_while_somebody_writes(run: Cli, site: Site, home: Path) -> None:
+    assert run("diff").code == 3
+    run("crawl", f"{site.origin}/b", "--name", "demo", "--depth", "0", "--allow", site.origin)
+    site.routes = {"/b": html(prose("b", 100) + " This is new here.", title="B")}
+    run("update")
+    with Store(home / "store"):
+        assert f"changed       {site.origin}/b" in run("diff", "demo").out
+        shown = run("diff", "--since", "1d", "--text").out
+        (change,) = run("diff", "--json", "--text").json["changes"]
+    assert "{+This is new here.+}" in shown
+    assert (change["change"], change["before"] == prose("b")) == ("changed", True)
+    assert run("diff", "nope").code == 3
+    assert run("diff", "--since", "soon").code == 2
+    run("update")
+    assert run("diff").out == "nothing changed\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,9 @@ import typer
 from .. import pipeline, render
 from ..app import App, checked_name
 from ..errors import InvalidParams
-from ..model import Source
+from ..model import Source, link
 from ..pipeline import Report
+from ..search.history import Change, worded
 from .terminal import Allow, Mirror, Mode, Terminal, command, entries
 
 
@@ -56,6 +58,23 @@ def update(
     with terminal.app(search_mode=mode) as app:
         names = [collection] if collection else []
         return _report(terminal, app.update(names, failed=failed, allow=entries(allow), mirror=entries(mirror)))
+
+
+@command()
+def diff(
+    terminal: Terminal,
+    collection: Annotated[str | None, typer.Argument(help="Default: all.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="2026-11-01, 7d, '2 weeks'. Default: the last update.")
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="With the words that changed.")] = False,
+) -> None:
+    """List the sections that updates found new, changed or removed."""
+    with terminal.app() as app:
+        found = app.diff(collection or "", since or "")
+    lines = [line for each in found for line in _change_lines(each, text=text)]
+    shape = {"changes": [each.as_json(text=text) for each in found]}
+    terminal.print(shape, "\n".join(lines) or "nothing changed")
 
 
 @command()
@@ -118,6 +137,14 @@ def _show_plan(terminal: Terminal, wanted: Sequence[Source]) -> int:
     lines = [f"{row['url']}{'  refused: ' + row['refused'] if row['refused'] else ''}" for row in rows]
     terminal.print({"plan": rows}, "\n".join([*lines, *limits]))
     return 0
+
+
+def _change_lines(change: Change, *, text: bool) -> Iterator[str]:
+    heading = change.heading[-1] if change.heading else ""
+    yield f"{change.at[:10]}  {change.change:12}  {link(change.url, change.anchor)}  {heading}".rstrip()
+    if text:
+        said = worded(change.before, change.after)
+        yield from ("", textwrap.fill(said, 96, initial_indent="    ", subsequent_indent="    "), "")
 
 
 def _report(terminal: Terminal, reports: Sequence[Report]) -> int:

@@ -50,11 +50,19 @@ def _m002_tokens(db: sqlite3.Connection) -> None:
     )
 
 
+def _m003_history(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE history (url TEXT, at TEXT, n INTEGER, collection TEXT, change TEXT, anchor TEXT, heading TEXT,"
+        " before TEXT, after TEXT, hash BLOB, PRIMARY KEY (url, at, n))"
+    )
+    db.execute("CREATE INDEX history_at ON history (at)")
+
+
 # Numbered by position; a released one is never edited, only followed by another.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_tables, _m002_tokens)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_tables, _m002_tokens, _m003_history)
 TABLES = (
     *("collections", "pages", "sections", "chunks", "members", "receipts", "repeats", "vectors"),
-    *("projections", "tokens"),
+    *("projections", "tokens", "history"),
 )
 
 

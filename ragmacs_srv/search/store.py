@@ -37,6 +37,7 @@ from .database import (
     seal_cells,
     take_lock,
 )
+from .history import KEPT_ROWS, Change, whole
 from .tokens import Projection
 
 CRAWL_DB = "crawl.db"
@@ -140,8 +141,9 @@ class Store:
         *,
         text_hash: str,
         chunker: str,
+        changes: Sequence[Change] = (),
     ) -> None:
-        """Write a page, its sections, the chunks of each, its membership and its receipt: all or nothing."""
+        """Write a page, its sections, the chunks of each, its membership, its receipt and CHANGES: all or nothing."""
         with self._transaction():
             self._drop_page(page.url)
             self._insert(
@@ -154,6 +156,7 @@ class Store:
             )
             self._insert_text(page.url, page.sections, chunks)
             self._record(receipt)
+            self._remember(changes)
 
     def revalidate(self, url: str, response: Response, links: Sequence[str], receipt: Receipt) -> None:
         """Note that RESPONSE brought the text that the page at URL has: by what to ask next time, and where it leads.
@@ -192,25 +195,29 @@ class Store:
         with self._transaction():
             self._execute("DELETE FROM members WHERE url = ?", url)
             self._execute("DELETE FROM receipts WHERE url = ? OR page = ?", url, url)
+            self._execute("DELETE FROM history WHERE url = ?", url)
             return self._drop_orphans()
 
-    def remove_receipts(self, collection: str, urls: Iterable[str]) -> int:
-        """Forget addresses of COLLECTION, and their pages unless other addresses have them; returns how many went."""
+    def remove_receipts(self, collection: str, urls: Iterable[str], *, at: str = "") -> int:
+        """Forget addresses of COLLECTION, and their pages unless other addresses have them; returns how many went.
+
+        With AT, the time, what was on these pages is remembered as removed.
+        """
+        before = self.count()[0]
         with self._transaction():
             for url in urls:
+                receipt = self.receipt(collection, url)
                 self._execute("DELETE FROM receipts WHERE collection = ? AND url = ?", collection, url)
-            self._execute(
-                "DELETE FROM members WHERE collection = ?1"
-                " AND url NOT IN (SELECT page FROM receipts WHERE collection = ?1)",
-                collection,
-            )
-            return self._drop_orphans()
+                if receipt and receipt.page:
+                    self._release(collection, receipt.page, at)
+        return before - self.count()[0]
 
     def remove_collection(self, name: str) -> int:
         """Forget a collection and the pages that are in no other; returns how many pages went."""
         with self._transaction():
             for table, column in (("members", "collection"), ("receipts", "collection"), ("collections", "name")):
                 self._execute(f"DELETE FROM {table} WHERE {column} = ?", name)
+            self._execute("DELETE FROM history WHERE collection = ?", name)
             removed = self._drop_orphans()
         self.tell(name)
         return removed
@@ -350,6 +357,31 @@ class Store:
         for row in self._rows("receipts", "collection = ? AND url = ?", collection, url):
             return Receipt(*tuple(row)[:-1])
         return None
+
+    def was_read(self, name: str) -> bool:
+        """Whether a crawl of collection NAME ever met its last address, as far as is known."""
+        if any(finished for each, _, finished in self.collections() if each == name):
+            return True
+        state = roster.read(self.folder).get(name)
+        return state is not None and state.finished != ""
+
+    # What changed
+
+    def history(self, collection: str, since: str = "") -> list[Change]:
+        """What changed on the pages of COLLECTION at SINCE or after, by default since its last crawl began, by time."""
+        if not since:
+            since = next((row["started"] for row in self._rows("collections", "name = ?", collection)), "")
+        mine = "collection = ?1 OR url IN (SELECT url FROM members WHERE collection = ?1)"
+        rows = self._rows("history", f"({mine}) AND at >= ?2 ORDER BY at, url, n", collection, since)
+        return [_change(row) for row in rows]
+
+    def forget_history(self, before: str) -> None:
+        """Drop what changed BEFORE that time, and what is more than can be kept."""
+        with self._transaction():
+            self._execute("DELETE FROM history WHERE at < ?", before)
+            self._execute(
+                "DELETE FROM history WHERE at < (SELECT at FROM history ORDER BY at DESC LIMIT 1 OFFSET ?)", KEPT_ROWS
+            )
 
     # Lines that repeat on sites without semantic markup
 
@@ -535,16 +567,23 @@ class Store:
         if receipt.page:
             self._insert("members", (receipt.collection, receipt.page))
         if before and before.page not in {"", receipt.page}:
-            self._release(receipt.collection, before.page)
+            self._release(receipt.collection, before.page, "" if receipt.page else receipt.at)
 
-    def _release(self, collection: str, page: str) -> None:
-        """Take PAGE out of COLLECTION, and drop it with its last one, unless an address of COLLECTION has it."""
-        self._execute(
-            "DELETE FROM members WHERE collection = ?1 AND url = ?2"
-            " AND NOT EXISTS (SELECT 1 FROM receipts WHERE collection = ?1 AND page = ?2)",
-            collection,
-            page,
-        )
+    def _remember(self, changes: Sequence[Change]) -> None:
+        for n, each in enumerate(changes):
+            said = (each.collection, each.change, each.anchor, json.dumps(each.heading), each.before, each.after)
+            self._insert("history", (each.url, each.at, n, *said))
+
+    def _release(self, collection: str, page: str, at: str) -> None:
+        """Take PAGE out of COLLECTION, and drop it with its last one, unless an address of COLLECTION has it.
+
+        AT is when it was seen to be gone, or "" when it only has another address.
+        """
+        if any(self._select("SELECT 1 FROM receipts WHERE collection = ? AND page = ?", collection, page)):
+            return
+        if at and self.validators(page):
+            self._remember([whole("removed", self.page(page).page, at=at, collection=collection)])
+        self._execute("DELETE FROM members WHERE collection = ? AND url = ?", collection, page)
         if not any(self._select("SELECT 1 FROM members WHERE url = ?", page)):
             self._drop_page(page)
 
@@ -662,6 +701,11 @@ def _total(chunks: Sequence[Sequence[Chunk]]) -> int:
 def _section(url: str, row: sqlite3.Row) -> Section:
     blocks = tuple(Block(*block) for block in json.loads(row["blocks"]))
     return Section(url, row["anchor"], tuple(json.loads(row["heading"])), row["text"], blocks)
+
+
+def _change(row: sqlite3.Row) -> Change:
+    place = (row["url"], row["at"], row["collection"], row["change"], row["anchor"])
+    return Change(*place, tuple(json.loads(row["heading"])), row["before"], row["after"])
 
 
 def _chunk(section: Section, row: sqlite3.Row) -> Chunk:

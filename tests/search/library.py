@@ -14,6 +14,7 @@ from ragmacs_srv.ingest import chunk
 from ragmacs_srv.model import Block, Chunk, Page, Response, Section, Source
 from ragmacs_srv.search import generation
 from ragmacs_srv.search.embed import Words
+from ragmacs_srv.search.history import Change
 from ragmacs_srv.search.store import Receipt, Store
 from tests.fakes import HashEmbedder
 
@@ -56,13 +57,23 @@ def split(page):
 
 
 def put(
-    store, page, collection="docs", *, chunks=None, status="new", at=AT, etag='"1"', marks="", recipe=READER.recipe
+    store,
+    page,
+    collection="docs",
+    *,
+    chunks=None,
+    status="new",
+    at=AT,
+    etag='"1"',
+    marks="",
+    recipe=READER.recipe,
+    changes=(),
 ):
     """Store PAGE as a crawl of COLLECTION would."""
     response = Response(page.url, page.url, 200, b"", "text/html", "utf-8", etag, "Sun, 01 Mar 2026", at)
     receipt = Receipt(collection, page.url, status, page.url, "", etag, "body" + etag, 0, at)
     chunks = split(page) if chunks is None else chunks
-    store.put_page(response, page, chunks, receipt, text_hash=marks or page.url, chunker=recipe)
+    store.put_page(response, page, chunks, receipt, text_hash=marks or page.url, chunker=recipe, changes=changes)
 
 
 def publish(store, embedder=None, **options):
@@ -78,7 +89,8 @@ def build(folder, names=("heap", "stack", "pool", "limit"), *, embedder=None, wo
         store.start_crawl(source("docs"), {"allow": []}, AT)
         for name in names:
             put(store, written(name, words=words))
-        put(store, written(names[0], words=words), "guides")
+        changed = Change(f"{SITE}/{names[0]}", AT, "docs", "changed", "a", (names[0],), "before", "after")
+        put(store, written(names[0], words=words), "guides", changes=[changed])
         store.add_repeats("https://go.example", ["Skip to content"])
         publish(store, embedder or HashEmbedder())
     return folder

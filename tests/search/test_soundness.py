@@ -203,6 +203,7 @@ CELLS = {
     "vectors": "vector",
     "projections": "matrix",
     "tokens": "vectors",
+    "history": "before",
 }
 
 
