@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -493,3 +495,24 @@ def test_a_diff_is_shown_while_somebody_writes(run: Cli, site: Site, home: Path)
     assert run("diff", "--since", "soon").code == 2
     run("update")
     assert run("diff").out == "nothing changed\n"
+
+
+# By itself
+
+
+def test_the_timer_script_writes_its_units_and_enables_them(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin/systemctl"
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
+    fake.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{tmp_path}/a config"}
+    subprocess.run(["sh", "-e"], input=run("service", "--timer").out, env=environ, text=True, check=True)
+    shape = run("service", "--timer", "--json").json
+    units = tmp_path / "a config/systemd/user"
+    assert (units / "ragmacs-update.service").read_text() == shape["unit"]
+    assert (units / "ragmacs-update.timer").read_text() == shape["timer"]
+    assert (tmp_path / "called").read_text().splitlines() == [
+        each.removeprefix("systemctl ") for each in shape["commands"]
+    ]
+    assert f'ExecStart="{sys.executable}" "-m" "ragmacs_srv" "update"' in shape["unit"]
+    assert "RAGMACS_HOME=" in shape["unit"]

@@ -114,10 +114,17 @@ def _web(opened: Mapping[str, str]) -> str:
 
 
 @command()
-def service(terminal: Terminal) -> None:
+def service(
+    terminal: Terminal,
+    timer: Annotated[bool, typer.Option("--timer", help="A script that has `ragmacs update` run once a week.")] = False,
+) -> None:
     """Print a systemd unit that keeps the server running: ragmacs service > ~/.config/systemd/user/ragmacs.service."""
     from ..serve import daemon
 
+    if timer:
+        text, shape = daemon.schedule(terminal.environ), {"unit": daemon.update_unit(terminal.environ)}
+        terminal.print({**shape, "timer": daemon.TIMER, "commands": list(daemon.ENABLE)}, text)
+        return
     text = daemon.unit(terminal.environ)
     terminal.print({"unit": text}, text)
 

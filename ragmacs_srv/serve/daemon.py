@@ -157,14 +157,45 @@ def relay(where: Place, source: int, sink: int) -> int:
 
 def unit(environ: Mapping[str, str]) -> str:
     """A systemd user unit that keeps a server running for the home of ENVIRON."""
-    own = environ.get("RAGMACS_HOME")
-    home = f"Environment={_quoted('RAGMACS_HOME=' + meeting.data_folder(environ))}\n" if own else ""
-    command = " ".join(_quoted(word) for word in (sys.executable, "-m", PACKAGE, "serve"))
     return (
         "[Unit]\nDescription=ragmacs, a local documentation assistant\n\n"
-        f"[Service]\n{home}Environment=RAGMACS_SERVE_IDLE_MINUTES=0\nExecStart={command}\n"
+        f"[Service]\n{_home(environ)}Environment=RAGMACS_SERVE_IDLE_MINUTES=0\nExecStart={_command('serve')}\n"
         "Restart=on-failure\nNice=5\n\n[Install]\nWantedBy=default.target\n"
     )
+
+
+def update_unit(environ: Mapping[str, str]) -> str:
+    """A systemd user unit that updates the collections in the home of ENVIRON, once each time it is started."""
+    return (
+        "[Unit]\nDescription=ragmacs reads again what has changed\n\n"
+        f"[Service]\nType=oneshot\n{_home(environ)}ExecStart={_command('update')}\n"
+        # some pages could not be read, none could (there is no network), somebody else is writing: the next time, then
+        "SuccessExitStatus=1 4 75\nNice=10\n"
+    )
+
+
+TIMER = (
+    "[Unit]\nDescription=ragmacs reads again what has changed, once a week\n\n"
+    "[Timer]\nOnCalendar=weekly\nRandomizedDelaySec=6h\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
+)
+ENABLE = ("systemctl --user daemon-reload", "systemctl --user enable --now ragmacs-update.timer")
+
+
+def schedule(environ: Mapping[str, str]) -> str:
+    """A script for sh that has systemd update the collections in the home of ENVIRON once a week."""
+    folder = '"${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user'
+    files = (("service", update_unit(environ)), ("timer", TIMER))
+    made = [f"cat > {folder}/ragmacs-update.{kind}\" <<'END'\n{text}END\n" for kind, text in files]
+    return f'mkdir -p {folder}"\n' + "".join(made) + "\n".join(ENABLE)
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    own = environ.get("RAGMACS_HOME")
+    return f"Environment={_quoted('RAGMACS_HOME=' + meeting.data_folder(environ))}\n" if own else ""
+
+
+def _command(verb: str) -> str:
+    return " ".join(_quoted(word) for word in (sys.executable, "-m", PACKAGE, verb))
 
 
 def _quoted(word: str) -> str:
