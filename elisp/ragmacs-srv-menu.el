@@ -27,8 +27,12 @@
    ["Go"
     ("t" "Layout of a type" ragmacs-srv-struct-layout)
     ("f" "Function that fills a type" ragmacs-srv-go-fill-type)]
+   ["Collections"
+    ("+" "Add what is here, or an address" ragmacs-srv-add)
+    ("C" "List them" ragmacs-srv-collections)
+    ("U" "Update" ragmacs-srv-update)
+    ("i" "Index" ragmacs-srv-index-build)]
    ["Server"
-    ("i" "Index" ragmacs-srv-index-build)
     ("k" "Cancel" ragmacs-srv-cancel)
     ("?" "Status" ragmacs-srv-status)
     ("r" "Restart" ragmacs-srv-restart)

@@ -927,8 +927,15 @@ The mode line says how far that is; `ragmacs-srv-cancel' stops it, and what
 was read until then is kept."
   (interactive (list (completing-read-multiple "Collections or addresses: " (ragmacs-srv--collections))))
   (ragmacs-srv--work :index/crawl (list :targets (vconcat targets)) (string-join targets " ")
-                     (lambda (result)
-                       (message "ragmacs: %s" (ragmacs-srv--crawled result)))))
+                     #'ragmacs-srv--indexed))
+
+(defvar ragmacs-srv-indexed-hook nil
+  "What is run when other pages are indexed than before.")
+
+(defun ragmacs-srv--indexed (result)
+  "Say what the crawls in RESULT did, and run `ragmacs-srv-indexed-hook'."
+  (message "ragmacs: %s" (ragmacs-srv--crawled result))
+  (run-hooks 'ragmacs-srv-indexed-hook))
 
 (defun ragmacs-srv--work (method params title done)
   "Have the server do METHOD with PARAMS, called TITLE in the mode line meanwhile.
@@ -1062,6 +1069,9 @@ DONE is called with the result.  Return the token."
 (autoload 'ragmacs-srv-go-fill-type "ragmacs-srv-go" nil t)
 (autoload 'ragmacs-srv-go-source "ragmacs-srv-go" nil t)
 (autoload 'ragmacs-srv-open "ragmacs-srv-open" nil t)
+(autoload 'ragmacs-srv-add "ragmacs-srv-collections" nil t)
+(autoload 'ragmacs-srv-update "ragmacs-srv-collections" nil t)
+(autoload 'ragmacs-srv-collections "ragmacs-srv-collections" nil t)
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
@@ -1080,6 +1090,9 @@ DONE is called with the result.  Return the token."
     (define-key map "t" #'ragmacs-srv-struct-layout)
     (define-key map "f" #'ragmacs-srv-go-fill-type)
     (define-key map "i" #'ragmacs-srv-index-build)
+    (define-key map "+" #'ragmacs-srv-add)
+    (define-key map "U" #'ragmacs-srv-update)
+    (define-key map "C" #'ragmacs-srv-collections)
     (define-key map "k" #'ragmacs-srv-cancel)
     (define-key map "?" #'ragmacs-srv-status)
     (define-key map "r" #'ragmacs-srv-restart)
