@@ -9,7 +9,7 @@ from itertools import islice
 
 from .errors import AddressRefused, FetchError, InvalidParams, NoContent, RagmacsError, RobotsDenied
 from .events import Cancel
-from .ingest import kinds, plans, walls
+from .ingest import kinds, plans, sitemaps, walls
 from .ingest.plans import Guess
 from .ingest.sources import in_scope
 from .ingest.urls import origin
@@ -60,7 +60,7 @@ def propose(guess: Guess, reader: Reader, cancel: Cancel) -> Plan:
 
 
 def _is_page(seed: str) -> bool:
-    return seed.startswith("http") and not plans.is_listing(seed)
+    return seed.startswith("http") and not sitemaps.is_list(seed)
 
 
 def _with_page(plan: Plan, guess: Guess, seed: str, reader: Reader, cancel: Cancel) -> Plan:
@@ -94,7 +94,7 @@ def _moved(plan: Plan, url: str) -> Plan:
 def _with_listed(plan: Plan, seed: str, reader: Reader, cancel: Cancel) -> Plan:
     """PLAN with the documents that SEED stands for counted, as far as they would be read and one request tells."""
     batch = BATCH.get(kinds.scheme_of(seed), 0)
-    listed = list(_pages(seed, batch or plan.source.max_pages + 1, reader, cancel))
+    listed = list(_pages(plan.source, seed, batch or plan.source.max_pages + 1, reader, cancel))
     if listed == [seed]:
         reader.read(seed, cancel)  # only a list says that what is on it is there
     if batch and len(listed) == batch:
@@ -110,22 +110,15 @@ def _listed_by_itself(plan: Plan, reader: Reader, cancel: Cancel) -> Plan:
     site = origin(plan.source.seeds[0])
     for name in LISTINGS:
         seed = f"{site}/{name}"
+        source = replace(plan.source, seeds=(seed,), depth=0)
         with suppress(AddressRefused, FetchError, NoContent, RobotsDenied):
-            counted = sum(1 for _ in _pages(seed, plan.source.max_pages + 1, reader, cancel))
-            if counted > 1:
-                source = replace(plan.source, seeds=(seed,), depth=0)
-                known = min(counted, source.max_pages)
-                found = f"the site lists its pages in {name}"
-                return replace(
-                    plan,
-                    source=source,
-                    scope=f"the pages that {seed} lists",
-                    found=found,
-                    documents=known,
-                    whole=known == counted,
-                )
+            listed = _with_listed(replace(plan, source=source), seed, reader, cancel)
+            if listed.documents and (listed.documents > 1 or not listed.whole):
+                return replace(listed, scope=f"the pages of the site that {seed} lists")
     return plan
 
 
-def _pages(seed: str, most: int, reader: Reader, cancel: Cancel) -> Iterator[str]:
-    return islice(kinds.of(seed).pages(seed, reader.means, cancel), most)
+def _pages(source: Source, seed: str, most: int, reader: Reader, cancel: Cancel) -> Iterator[str]:
+    """Of what SEED stands for, the first MOST that SOURCE wants."""
+    found = kinds.of(seed).pages(seed, reader.means, cancel)
+    return islice((each for each in found if not in_scope(source, each)), most)

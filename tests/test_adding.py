@@ -175,6 +175,24 @@ def test_where_an_address_leads_is_what_is_meant(run: Cli) -> None:
         assert f"below {site.origin}/deep/er/ " in plan["scope"]
 
 
+def listing(visit: Visit) -> Answer:
+    host = f"http://{visit.headers['Host']}"
+    pages = "".join(f"<url><loc>{each}</loc></url>" for each in (f"{host}/a", f"{host}/b", "https://elsewhere.org/"))
+    body = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{pages}</urlset>'
+    return Answer(body.encode(), type="application/xml") if visit.path == "/sitemap.xml" else demo_site.answer(visit)
+
+
+def test_a_site_that_lists_its_pages_is_read_by_that_list(run: Cli) -> None:
+    with serve(listing) as site:
+        allow = ["--allow", site.origin]
+        plan = run("add", f"{site.origin}/", *allow, "--json").json["plans"][0]
+        assert (plan["seeds"], plan["documents"], plan["whole"]) == ([f"{site.origin}/sitemap.xml"], 2, True)
+        cut = run("add", f"{site.origin}/", "--max-pages", "1", *allow, "--json").json["plans"][0]
+        assert (cut["documents"], cut["whole"]) == (1, False)
+        done = run("add", f"{site.origin}/", "--yes", "--json", *allow)
+        assert done.json["crawls"][0]["outcomes"] == {"new": 2}
+
+
 def test_politeness_is_counted_in_minutes(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGMACS_NETWORK_DELAY", "1")
     plan = run("add", "go-gc", "--json").json

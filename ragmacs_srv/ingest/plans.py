@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from ..errors import InvalidParams
 from ..model import Source
-from . import kinds
+from . import kinds, sitemaps
 from .sources import scope
 from .urls import Parts, parse, shown
 
@@ -37,7 +37,6 @@ _ARTICLE = re.compile(  # an article, by where blogs and encyclopedias put their
     re.I,
 )
 _LISTS = re.compile(r"\.(?:opml|rss|atom)$|/(?:feed|rss|atom|index)\.xml$|/(?:feed|rss|atom)/?$", re.I)
-_SITEMAP = re.compile(r"/(?:sitemap[\w.-]*\.xml(?:\.gz)?|llms(?:-full)?\.txt)$", re.I)
 _SITES: Final = ("stackoverflow.com", "superuser.com", "serverfault.com", "askubuntu.com", "stackapps.com")
 _STACK_EXCHANGE: Final = "CC BY-SA, the authors of each post"
 _GO: Final = "BSD-3-Clause, The Go Authors"
@@ -91,15 +90,10 @@ def guess(typed: str, look: Look = nowhere) -> Guess:
 def within(guess: Guess, depth: int | None, max_pages: int | None) -> Guess:
     """GUESS, going this far instead where that is said."""
     source = guess.source
-    if depth is not None and guess.kind in {"http", "https"} and not is_listing(source.seeds[0]):
+    if depth is not None and guess.kind in {"http", "https"} and not sitemaps.is_list(source.seeds[0]):
         source = replace(source, depth=depth, max_pages=FAR if depth and source.depth == 0 else source.max_pages)
         guess = replace(guess, source=source, scope=described(source), site=guess.site and depth > 0)
     return replace(guess, source=replace(source, max_pages=max_pages or source.max_pages))
-
-
-def is_listing(address: str) -> bool:
-    """Whether ADDRESS is where sites list their pages."""
-    return _SITEMAP.search(address) is not None
 
 
 def free_name(guess: Guess, taken: Collection[str]) -> str:
@@ -165,7 +159,7 @@ def _pages(url: Parts, notes: tuple[str, ...]) -> Guess:
     """The page at URL alone, what lies below it, or all of a site: by how the address looks."""
     host, folder = url.host.removeprefix("www."), url.path.rpartition("/")[0] + "/"
     source = Source(_name(host), f"Pages of {host}", (url.url,), depth=2, max_pages=FAR)
-    if is_listing(url.path):
+    if sitemaps.is_list(url.url):
         return Guess(replace(source, depth=0), f"the pages that {url.url} lists", notes)
     site = url.path == "/" and not url.query
     alone = url.query or _ARTICLE.search(url.path) or (_FILE.search(url.path) and not _START.search(url.path))
@@ -263,8 +257,8 @@ def _info(address: str, *, node: str = "") -> Guess:
 
 def _man(address: str) -> Guess:
     page = address.partition(":")[2].partition("#")[0]
-    source = Source(_name(f"man-{page}" if page else "man"), f"Manual page {page}", (f"man:{page}",), max_pages=MANY)
-    return Guess(source, f"the manual page {page}, as man has it here" if page else "the manual pages of this machine")
+    source = Source(_name(f"man-{page}"), f"Man page {page}", (f"man:{page}",), max_pages=MANY)
+    return Guess(source, f"the man page {page}, as man has it here")
 
 
 def _godoc(address: str, *, note: str = "") -> Guess:
