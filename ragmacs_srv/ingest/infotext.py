@@ -36,7 +36,7 @@ _NOTE: Final = re.compile(
     r"(?P<before>(?:^|[(;,.:]) ?)?\*(?P<note>[Nn])ote (?P<label>[^:]{1,200}?)"
     r"(?:::|: (?P<manual>\([^)]{1,80}\))?(?:\x7f[^\x7f]+\x7f|[^.,\x7f]{0,200}))"
 )
-_QUOTED: Final = re.compile(r"‘([^‘’`]*[^\s‘’`][^‘’`]*)’")
+_QUOTED: Final = re.compile(r"‘(\s*+[^‘’`]++)’")
 _QUOTED_ASCII: Final = re.compile(r"(?<![\w`'])[`']([^\s'`]+)'(?!\w)")
 _WORD: Final = re.compile(r"[“‘(]*[A-Za-z][\w’'-]*[”’)]*[.,;:!?]*[”’)]*|[—–]")
 
