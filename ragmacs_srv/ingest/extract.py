@@ -71,8 +71,8 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
         hint = "HTML, Markdown, Org, reST, AsciiDoc, plain text and PDF can be read"
         raise NoContent(f"{url} is {sniff.describe(media_type)}, which cannot be read as text", hint=hint)
     if _count(page) < MIN_WORDS:
-        scripts = "a page that scripts fill in the browser cannot be read; look for a static or print version"
-        hint = "name a file with more text in it" if url.startswith("file:") else scripts
+        saved = "if scripts fill it in the browser, save it there, then: ragmacs crawl saved:///FOLDER"
+        hint = "name a file with more text in it" if url.startswith("file:") else saved
         raise NoContent(f"{url} holds fewer than {MIN_WORDS} words of text", hint=hint)
     return page
 
