@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ragmacs_srv import pipeline
 from ragmacs_srv.errors import IngestError, InvalidParams, SettingsError
 from ragmacs_srv.events import Cancel
 from ragmacs_srv.ingest import sources
@@ -23,6 +24,9 @@ def test_shipped_collections_are_sound(path: Path) -> None:
     assert source.licence
     assert len(source.seeds) <= source.max_pages
     assert not [seed for seed in source.seeds if sources.in_scope(source, seed)]
+    planned = dict(pipeline.plan(source))
+    assert len(planned) == len(source.seeds)
+    assert not any(planned.values())  # nothing is refused
 
 
 def test_a_collection_of_the_users_hides_the_shipped_one(tmp_path: Path) -> None:
