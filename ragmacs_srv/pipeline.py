@@ -360,6 +360,7 @@ class _Walk:
         digest = _sha256(response.body)
         same = known and (response.status == 304 or digest == known.body_hash)
         if known and same and response.url in {visit.url, known.page}:
+            self.frontier.count(response.url)
             etag = response.etag or known.etag
             return self.note(visit, known.status, known.page, known.reason, digest=known.body_hash, etag=etag)
         page = self.reader.extractor.extract(response, cancel=self.cancel)

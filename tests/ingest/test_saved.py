@@ -169,7 +169,8 @@ def test_a_saved_page_is_stored_under_its_own_address_and_its_links_stay_alone(
     assert crawl().outcomes == {"unchanged": 1}
     (folder / "a.html").unlink()
     written(folder, **{"b.htm": SINGLE})
-    assert crawl().outcomes == {"new": 1}
+    assert crawl().outcomes == {"new": 1, "left": 1}
+    assert crawl().outcomes == {"unchanged": 1}
     assert store.urls() == ["https://docs.test/single"]
 
 
