@@ -658,7 +658,7 @@ class App(Composition):
         reports = []
         with self.store() as store:
             for name in names or [each for each, _, _ in store.collections()]:
-                source, options = self._known(store, name)
+                source, options = self._known(store, name, named=bool(names))
                 options = {"allow": list(allow) or options["allow"], "mirror": list(mirror) or options["mirror"]}
                 with self.reader(allow=options["allow"], mirror=options["mirror"]) as reader:
                     reports.append(self._read(store, reader, source, None if failed else options))
@@ -667,14 +667,22 @@ class App(Composition):
                     self._publish(store, reader)
         return reports
 
-    def _known(self, store: Store, name: str) -> tuple[Source, dict[str, Any]]:
-        """A collection as it is to be crawled again, and the options that it was crawled with."""
+    def _known(self, store: Store, name: str, *, named: bool) -> tuple[Source, dict[str, Any]]:
+        """A collection as it is to be crawled again, and the options that it was crawled with.
+
+        One that was not NAMED is crawled as it was last, where its file is wrong: it keeps none of the others waiting.
+        """
         known = store.collection(name)
         if known is None:
             raise NotIndexed(f"the collection {name!r} was never crawled", hint=f"ragmacs crawl {name}")
         source, options = known
         if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
-            source = self.source(name)  # its file may have changed
+            try:
+                source = self.source(name)  # its file may have changed
+            except SettingsError as exc:
+                if named:
+                    raise
+                log.warning("%s is read as it was the last time: %s", name, exc.message)
         return source, options
 
     def remove(self, target: str) -> int:

@@ -395,10 +395,11 @@ class _Walk:
         """Raise _Kept when PAGE stands where another one did, and may not be meant to stay there.
 
         It is a COPY when another address has its text. What may be meant to stay is taken at the second look, but
-        not where much of the collection says the same now: that is a login, a home page, or an error.
+        not where much of the collection says the same now: that is a login, a home page, or an error. What is on this
+        machine is as it is meant to be.
         """
         held = before.page if before else ""
-        if not before or not self.store.validators(held):
+        if not before or not self.store.validators(held) or kinds.is_local(before.url):
             return
         old = self.store.page(held).page
         moved = page.url != held
@@ -409,7 +410,8 @@ class _Walk:
             raise _Kept(f"{where}: an error, by its words; the earlier copy is kept")
         text = _text_hash(page)
         if doubt.is_crowd(self.doubts[text], self.pages):
-            raise _Kept(f"{where}, as {self.doubts[text]} addresses do; the earlier copy is kept", text)
+            many = f", as {self.doubts[text]} addresses do" if self.doubts[text] > 1 else ""
+            raise _Kept(f"{where}{many}; the earlier copy is kept, until it is removed with `ragmacs remove`", text)
         if self.only_failed or before.status != "failed" or not before.body_hash:
             raise _Kept(f"{where}; the earlier copy is kept until the next update finds the same", text)
 

@@ -380,6 +380,29 @@ def test_an_update_of_what_failed_says_what_became_of_it(run: Cli, site: Site) -
     assert run("update", "--failed").out == "demo: nothing\n"
 
 
+def test_a_collection_whose_file_is_wrong_keeps_no_other_waiting(
+    run: Cli, site: Site, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "sources").mkdir(parents=True)
+    mine = home / "sources/mine.toml"
+    mine.write_text(f'seeds = ["{site.origin}/a"]')
+    for target in ("mine", f"{site.origin}/b"):
+        assert run("crawl", target, "--allow", site.origin, "--depth", "0").code == 0
+    mine.write_text("seeds = 7")
+    assert run("update", "mine").code == 78
+    done = run("update", "--json")
+    assert [each["outcomes"] for each in done.json["crawls"]] == [{"unchanged": 1}] * 2
+    assert "mine.toml" in caplog.text
+
+
+def test_a_file_that_was_cut_short_is_read_as_it_is(world: World, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "notes.md"
+    for about, words in (("first", 200), ("second", 20), ("error", 20)):
+        file.write_text(f"# Notes\n\n{prose(about, words)}\n")
+        assert not world.crawl(site, seeds=(file.as_uri(),)).failed
+        assert f"{about}7" in world.text("notes.md")
+
+
 def test_collections_are_listed_with_their_state_while_somebody_writes(run: Cli, site: Site, home: Path) -> None:
     site.routes = {**pages("a", "b", "c"), "/b": Answer(b"", 403)}
     run("crawl", f"{site.origin}/", "--name", "demo", "--depth", "1", "--allow", site.origin)

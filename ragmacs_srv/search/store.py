@@ -285,7 +285,7 @@ class Store:
         started = str(rows[0]["started"]) if resumes else now
         with self._transaction():
             self._insert("collections", (source.name, stored, wanted, started, ""))
-        self.tell(source.name)
+        self.tell(source.name, started=started)
         return started
 
     def finish_crawl(self, name: str, now: str) -> None:
@@ -295,19 +295,21 @@ class Store:
                 self._insert("collections", (name, row["source"], row["options"], row["started"], now))
         self.tell(name, finished=now)
 
-    def tell(self, name: str, *, finished: str = "") -> None:
-        """Tell readers what became of collection NAME, whose crawl was FINISHED just now; see `roster`."""
-        held = roster.read(self.folder)
+    def tell(self, name: str, *, started: str = "", finished: str = "") -> None:
+        """Tell readers what became of collection NAME, whose crawl was STARTED or FINISHED just now; see `roster`."""
+        held, known = roster.read(self.folder), [each for each, _, _ in self.collections()]
         before = held.get(name)
-        states = {each: held[each] for each, _, _ in self.collections() if each in held and each != name}
-        for each in {each for each, _, _ in self.collections()} - states.keys():
-            states[each] = self._state(each)
-        if before and name in states:
-            states[name] = replace(states[name], finished=states[name].finished or before.finished)
-            states[name] = replace(states[name], confirmed=before.confirmed)
-        if finished and roster.is_confirmed(self._answers(name, with_page=True)):
-            states[name] = replace(states[name], confirmed=finished)
-        roster.write(self.folder, dict(sorted(states.items())))
+        if started and before:
+            held[name] = replace(before, started=started)  # its size is counted when it is read
+        elif name in known:
+            held[name] = self._state(name)
+            if before:
+                held[name] = replace(
+                    held[name], finished=held[name].finished or before.finished, confirmed=before.confirmed
+                )
+            if finished and roster.is_confirmed(self._answers(name, with_page=True)):
+                held[name] = replace(held[name], confirmed=finished)
+        roster.write(self.folder, {each: held.get(each) or self._state(each) for each in known})
 
     def _answers(self, name: str, *, with_page: bool = False) -> dict[str, int]:
         """Status to how many addresses of collection NAME have it, of those WITH_PAGE only."""

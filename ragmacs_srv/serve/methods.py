@@ -84,6 +84,8 @@ class Methods:
             "index/crawl": self._indexing("index/crawl", method(self.crawl, INDEX)),
             "index/update": self._indexing("index/update", method(self.update, INDEX)),
             "index/status": method(self.index_status),
+            "index/collections": method(self.index_collections, LOOK_UP),
+            "index/diff": method(self.index_diff, LOOK_UP),
             "server/http": method(self.server_http, WAIT),
             "server/status": method(self.server_status),
             "server/stop": method(self.server_stop),
@@ -311,6 +313,22 @@ class Methods:
     def index_status(self, call: Call) -> Shape:
         """What is indexed, and who is writing."""
         return self._app.status()
+
+    def index_collections(self, call: Call) -> Shape:
+        """Each collection with its size, its age and how well it is."""
+        with self._request(call) as app:
+            return {"collections": app.collections()}
+
+    def index_diff(
+        self,
+        call: Call,
+        collection: Annotated[str, "Default: all."] = "",
+        since: Annotated[str, "A date, or 7d. Default: the last update."] = "",
+        text: Annotated[bool, "With what the sections said before, and say now."] = False,
+    ) -> Shape:
+        """The sections that updates found new, changed or removed."""
+        with self._request(call) as app:
+            return {"changes": [each.as_json(text=text) for each in app.diff(collection, since)]}
 
     # Testing
 

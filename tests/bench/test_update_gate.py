@@ -20,7 +20,8 @@ def test_an_update_costs_what_changed(tmp_path: Path) -> None:
     print("\n" + updates.table([first, nothing, one]))
     assert first.statuses == {200: PAGES}
     assert (nothing.statuses, nothing.encoded) == ({304: PAGES}, 0)
-    assert (one.statuses, one.encoded) == ({304: PAGES - 1, 200: 1}, 1)
+    assert one.statuses == {304: PAGES - 1, 200: 1}
+    assert 1 <= one.encoded <= 2  # the passage that the sentence was put into, or the two that it became
     assert nothing.generation == first.generation
     assert int(one.generation[4:]) == int(first.generation[4:]) + 1
     assert one.cpu <= 0.5 * first.cpu

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from ragmacs_srv.errors import InvalidParams
 from ragmacs_srv.model import Section
 from ragmacs_srv.search import history
+from ragmacs_srv.search.database import MIGRATIONS
 from ragmacs_srv.search.history import LONGEST, Change, compared, worded
+from ragmacs_srv.search.store import CRAWL_DB, Store, look
+from tests.search import library
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 
@@ -99,3 +106,42 @@ def test_a_change_is_told_with_its_text_on_demand() -> None:
     change = Change("https://go.example/", "t", "docs", "changed", "a", ("Title", "A"), "x", "y")
     assert change.as_json(text=False).keys() | {"before", "after"} == change.as_json(text=True).keys()
     assert change.as_json(text=False)["link"] == "https://go.example/#a"
+
+
+def test_a_store_that_an_older_version_made_is_read(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / CRAWL_DB, isolation_level=None)) as db:
+        for step in MIGRATIONS[:2]:
+            step(db)
+        db.execute("PRAGMA user_version = 2")
+    with look(tmp_path) as store:
+        assert store.history("docs", "2020") == []
+        assert not list(store.problems())
+
+
+def test_a_store_that_a_killed_writer_left_in_the_middle_is_read(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    with Store(library.build(tmp_path / "store")) as store:
+        expected = store.history("docs", "2020")
+        with closing(sqlite3.connect(tmp_path / "store" / CRAWL_DB, isolation_level=None)) as db:
+            db.execute("PRAGMA cache_size = 1")
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM history")
+            db.executemany("INSERT INTO repeats VALUES (?, ?, ?)", [("x", f"{n}" * 400, b"") for n in range(500)])
+            for file in (CRAWL_DB, f"{CRAWL_DB}-journal"):
+                shutil.copy(tmp_path / "store" / file, left / file)
+            db.execute("ROLLBACK")
+    assert (left / f"{CRAWL_DB}-journal").stat().st_size > 0
+    with look(left) as store:
+        assert store.history("docs", "2020") == expected != []
+
+
+def test_what_is_committed_is_read_while_a_transaction_is_open(tmp_path: Path) -> None:
+    with Store(library.build(tmp_path / "store")) as store:
+        expected = store.history("docs", "2020")
+        with closing(sqlite3.connect(tmp_path / "store" / CRAWL_DB, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM history")
+            with look(tmp_path / "store") as beside:
+                assert beside.history("docs", "2020") == expected
+            db.execute("ROLLBACK")

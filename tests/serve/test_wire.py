@@ -186,6 +186,10 @@ def test_a_crawl_tells_its_progress_and_searches_see_it(connect: Callable[[], Li
     assert line.ask("index/update", collection="guide")["result"]["crawls"][0]["failed"] == []
     assert line.ask("index/update", collection="guide", failed=True)["result"]["crawls"][0]["outcomes"] == {}
     assert line.ask("index/crawl", targets=["nope"])["error"]["code"] == -32602
+    states = {row["name"]: row["state"] for row in line.ask("index/collections")["result"]["collections"]}
+    assert (states["guide"], states["go-gc"]) == ("fresh", "never read")
+    assert line.ask("index/diff", collection="guide", since="1d")["result"] == {"changes": []}
+    assert line.ask("index/diff", since="soon")["error"]["code"] == -32602
 
 
 @pytest.mark.slow
