@@ -25,23 +25,28 @@ def collections(
             terminal.print(found, "\n".join(_pages(found)))
             return
         known = app.collections()
-    terminal.print({"collections": known}, "\n".join(map(_row, [_HEAD, *map(_cells, known)])))
+    terminal.print({"collections": known}, "\n".join(_table([_HEAD, *map(_cells, known)])))
 
 
 _HEAD = ("name", "pages", "chunks", "text", "age", "state", "licence", "title")
+_WIDEST = (20, 7, 9, 7, 10, 20, 12, 60)
+_LINE = 100
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     counts = (f"{row['pages']:,}", f"{row['chunks']:,}", render.size(row["bytes"]))
     sizes = [text if row["pages"] else "-" for text in counts]
-    return (row["name"], *sizes, row["age"] or "-", row["state"], row["licence"] or "-", row["title"])
+    licence = row["licence"].partition("(")[0].partition(",")[0].strip()
+    return (row["name"], *sizes, row["age"] or "-", row["state"], licence or "-", row["title"])
 
 
-def _row(cells: Sequence[str]) -> str:
-    """A line of at most 100 characters."""
-    name, pages, chunks, size, age, state, licence, title = cells
-    numbers = f"{pages:>6} {chunks:>7} {size:>7}"
-    return f"{name[:18]:18} {numbers} {age[:10]:>10}  {state[:16]:16} {licence[:10]:10} {title}"[:100].rstrip()
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """ROWS as lines of at most `_LINE` characters, numbers and ages at the right of their columns."""
+    widths = [min(max(map(len, cells)), most) for cells, most in zip(zip(*rows, strict=True), _WIDEST, strict=True)]
+    for row in rows:
+        signs = ("<", ">", ">", ">", ">", "<", "<", "<")
+        cells = zip(row, signs, widths, strict=True)
+        yield "  ".join(f"{cell[:width]:{sign}{width}}" for cell, sign, width in cells)[:_LINE].rstrip()
 
 
 def _pages(found: Mapping[str, Any]) -> Iterator[str]:

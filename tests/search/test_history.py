@@ -11,6 +11,7 @@ import pytest
 from ragmacs_srv.errors import InvalidParams
 from ragmacs_srv.model import Section
 from ragmacs_srv.search import history
+from ragmacs_srv.search import store as store_module
 from ragmacs_srv.search.database import MIGRATIONS
 from ragmacs_srv.search.history import LONGEST, Change, compared, worded
 from ragmacs_srv.search.store import CRAWL_DB, Store, look
@@ -106,6 +107,17 @@ def test_a_change_is_told_with_its_text_on_demand() -> None:
     change = Change("https://go.example/", "t", "docs", "changed", "a", ("Title", "A"), "x", "y")
     assert change.as_json(text=False).keys() | {"before", "after"} == change.as_json(text=True).keys()
     assert change.as_json(text=False)["link"] == "https://go.example/#a"
+
+
+def test_of_very_many_changes_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "KEPT_ROWS", 3)
+    with Store(tmp_path) as store:
+        page = library.written("heap")
+        for n in range(8):
+            change = Change(page.url, f"2026-01-0{n + 1}", "docs", "changed", "a", ("A",), "x", "y")
+            library.put(store, page, changes=[change])
+        store.forget_history("2026-01-02")
+        assert [each.at[-1] for each in store.history("docs", "2020")] == ["5", "6", "7", "8"]
 
 
 def test_a_store_that_an_older_version_made_is_read(tmp_path: Path) -> None:
