@@ -114,15 +114,21 @@ Emacs does not wait for its formatting."
         (add-function :after (process-sentinel process) go)
       (funcall go))))
 
-(defun ragmacs-srv-open--man-heading (buffer heading)
-  "Go to HEADING, blanks as _, in BUFFER, a manual page."
-  (when (and heading (buffer-live-p buffer))
+(defun ragmacs-srv-open--man-heading (buffer anchor)
+  "Go to the heading that ANCHOR names in BUFFER, a manual page.
+A blank is an underscore there; ~2 is the second heading of these words."
+  (when (and anchor (buffer-live-p buffer))
     (with-current-buffer buffer
-      (let ((case-fold-search nil)
-            (words (mapconcat #'regexp-quote (split-string (url-unhex-string heading) "_") "[ _]")))
+      (pcase-let ((`(,heading ,count) (split-string (decode-coding-string (url-unhex-string anchor) 'utf-8) "~"))
+                  (case-fold-search nil))
         (goto-char (point-min))
-        (when (re-search-forward (format "^[ \t]*%s[ \t]*$" words) nil t)
+        (when (re-search-forward (concat "^[ \t]*" (ragmacs-srv-open--man-words heading) "[ \t]*$") nil t
+                                 (string-to-number (or count "1")))
           (ragmacs-srv-open--arrive (line-beginning-position)))))))
+
+(defun ragmacs-srv-open--man-words (heading)
+  "Return a regexp for HEADING as man may print it; it has hyphens of its own."
+  (replace-regexp-in-string "-" "[-‐]" (replace-regexp-in-string "_" "[ _]" (regexp-quote heading)) t t))
 
 (defun ragmacs-srv-open--arrive (place)
   "Go to PLACE in this buffer and in its windows, which show what is below it."

@@ -187,7 +187,7 @@ def _counted(plan: dict[str, Any]) -> str:
 
 
 def _limits(plan: dict[str, Any]) -> str:
-    if plan["documents"] is not None and not plan["seconds"]:
+    if not plan["seconds"] and (plan["documents"] is not None or plan["kind"] not in {"http", "https"}):
         return ""
     pages, seconds = render.count(plan["max_pages"], "page"), plan["seconds"]
     far = f"{seconds} seconds" if seconds < 100 else f"{round(seconds / 60)} minutes"

@@ -251,13 +251,13 @@ def _info(address: str, *, node: str = "") -> Guess:
         source = Source("info", "All Info manuals of this machine", (address,), max_pages=MANY)
         return Guess(source, "every Info manual that is installed")
     notes = (f"all of it, not only {node!r}",) if node and node != "Top" else ()
-    source = Source(_name(manual), f"Info manual {manual}", (f"info:{manual}",), max_pages=MANY)
+    source = Source(_name(manual), f"Info manual {manual}", (f"info:{manual}",), max_pages=1)
     return Guess(source, f"the manual {manual}, as Info has it here", notes)
 
 
 def _man(address: str) -> Guess:
     page = address.partition(":")[2].partition("#")[0]
-    source = Source(_name(f"man-{page}"), f"Man page {page}", (f"man:{page}",), max_pages=MANY)
+    source = Source(_name(f"man-{page}"), f"Man page {page}", (f"man:{page}",), max_pages=1)
     return Guess(source, f"the man page {page}, as man has it here")
 
 

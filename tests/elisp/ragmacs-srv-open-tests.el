@@ -60,7 +60,7 @@ The node that is meant.
   (ragmacs-srv-test-with-file "man1/tinypage.1"
       (concat ".TH TINYPAGE 1\n.SH NAME\ntinypage \\- a page\n.SH DESCRIPTION\n"
               (mapconcat (lambda (n) (format "Line %d says something.\n.PP\n" n)) (number-sequence 1 80) "")
-              ".SH EXIT STATUS\nNone.\n")
+              ".SH EXIT STATUS\nNone.\n.SH LOW-LEVEL\n.SS Notes\nFirst.\n.SS Notes\nSecond.\n")
     (let ((process-environment (cons (concat "MANPATH=" folder) process-environment))
           (started (float-time))
           stored)
@@ -74,7 +74,12 @@ The node that is meant.
         (with-current-buffer buffer
           (goto-char (point-min)))
         (ragmacs-srv-open "man:tinypage(1)#DESCRIPTION") ; which is formatted already
-        (ragmacs-srv-test-wait (with-current-buffer buffer (looking-at "DESCRIPTION"))))
+        (ragmacs-srv-test-wait (with-current-buffer buffer (looking-at "DESCRIPTION")))
+        (ragmacs-srv-open--man-heading buffer "LOW-LEVEL")
+        (with-current-buffer buffer
+          (should (looking-at "LOW.LEVEL"))
+          (ragmacs-srv-open--man-heading buffer "Notes~2")
+          (should (looking-at " *Notes\n *Second"))))
       (ragmacs-srv-open--man "no-such-page(1)" nil (lambda () (setq stored t)))
       (ragmacs-srv-test-wait stored))))
 
