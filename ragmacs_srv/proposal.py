@@ -97,6 +97,10 @@ def _with_listed(plan: Plan, seed: str, reader: Reader, cancel: Cancel) -> Plan:
     listed = list(_pages(plan.source, seed, batch or plan.source.max_pages + 1, reader, cancel))
     if listed == [seed]:
         reader.read(seed, cancel)  # only a list says that what is on it is there
+    if seed.startswith("file:") and any(each.endswith((".html", ".htm")) for each in listed):
+        saved = "saved" + seed.removeprefix("file")
+        note = f"pages saved from the web are cited where they came from with: ragmacs add {saved}"
+        plan = replace(plan, notes=(*plan.notes, note))
     if batch and len(listed) == batch:
         return replace(plan, found=f"{batch} documents or more")
     known = (plan.documents or 0) + len(listed)

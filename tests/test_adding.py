@@ -123,6 +123,17 @@ def test_a_folder_is_named_as_one_types_it(
     assert run("add", "notes/c.org", "--yes").code == 2
 
 
+def test_saved_pages_are_added_under_the_addresses_they_came_from(run: Cli, tmp_path: Path) -> None:
+    page = f"<!-- saved from url=(0020)https://x.dev/heaps --><title>T</title><main><h1>T</h1><p>{WORDS}</main>"
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.html").write_text(f"<html>{page}</html>")
+    plan = run("add", str(tmp_path / "kept"), "--json").json["plans"][0]
+    address = f"saved://{tmp_path}/kept"
+    assert address in plan["notes"][0]
+    assert run("add", address, "--yes").code == 0
+    assert "https://x.dev/heaps" in run("collections", "kept").out
+
+
 def test_a_list_of_addresses_is_not_mistaken_for_a_document(run: Cli, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("# mine\nhttps://go.dev/a\nhttps://go.dev/b\n")
     (tmp_path / "prose.txt").write_text(f"https://go.dev/a says:\n{WORDS}\n")

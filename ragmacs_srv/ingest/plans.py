@@ -83,7 +83,8 @@ def guess(typed: str, look: Look = nowhere) -> Guess:
     if scheme in _BY_SCHEME:
         return _BY_SCHEME[scheme](text)
     if scheme in {"file", "saved"}:
-        return _path(Path(unquote(text.partition(":")[2].partition("#")[0])), scheme, look)
+        address = text.partition("#")[0]
+        return _path(Path(unquote(address.partition(":")[2])), look, address if scheme == "saved" else "")
     return _without_scheme(text, look)
 
 
@@ -262,7 +263,11 @@ def _man(address: str) -> Guess:
 
 
 def _godoc(address: str, *, note: str = "") -> Guess:
-    package = address.partition(":")[2].partition("#")[0]
+    package = unquote(address.partition(":")[2].partition("#")[0])
+    if package.startswith(("/", ".", "~")):
+        folder = _absolute(Path(package))
+        source = Source(_name(f"go-{folder.name}"), f"Go packages of {folder}", (f"godoc:{folder}",), max_pages=MANY)
+        return Guess(source, f"the documentation of the Go packages below {folder}")
     licence = "" if "." in package.partition("/")[0] else _GO
     source = Source(_name(f"go-{package}"), f"Go package {package}", (f"godoc:{package}",), max_pages=MANY)
     return Guess(replace(source, licence=licence), f"the documentation of {package}", (note,) if note else ())
@@ -295,7 +300,7 @@ _BY_SCHEME: Final[dict[str, Callable[[str], Guess]]] = {
 def _without_scheme(text: str, look: Look) -> Guess:
     path = Path(text)
     if text.startswith(("/", "~", "./", "../")) or text in {".", ".."} or (text and look(_absolute(path))):
-        return _path(path, "file", look)
+        return _path(path, look)
     if _HOST.fullmatch(text) and not ("/" not in text and _DOCUMENT.search(text)):
         return _web(f"https://{text}")
     message = f"there is no collection, file or address {shown(text)!r}" if text else "give an address"
@@ -303,7 +308,8 @@ def _without_scheme(text: str, look: Look) -> Guess:
     raise InvalidParams(message, hint=hint)
 
 
-def _path(path: Path, scheme: str, look: Look) -> Guess:
+def _path(path: Path, look: Look, saved: str = "") -> Guess:
+    """The file or the folder at PATH; SAVED is its address where it is meant as pages saved from the web."""
     path = _absolute(path)
     found = look(path)
     if not found and look is not nowhere:
@@ -311,13 +317,11 @@ def _path(path: Path, scheme: str, look: Look) -> Guess:
     if found == "list":
         hint = f"ragmacs crawl --from {path}, or with summaries: ragmacs batch {path} -o report.org --index"
         raise InvalidParams(f"{path} is a list of addresses, and they are meant, not the list", hint=hint)
-    address = scheme + path.as_uri().removeprefix("file")
-    name = path.stem if found == "file" else path.name
-    what = "pages saved from the web in" if scheme == "saved" else "documents below"
-    source = Source(_name(name or "files"), f"Files of {path}", (address,), max_pages=MANY)
     if found == "file":
-        return Guess(replace(source, title=path.name, max_pages=1), f"the file {path}")
-    return Guess(source, f"the {what} {path}")
+        source = Source(_name(path.stem), path.name, (saved or path.as_uri(),), max_pages=1)
+        return Guess(source, f"the file {path}")
+    source = Source(_name(path.name or "files"), f"Files of {path}", (saved or path.as_uri(),), max_pages=MANY)
+    return Guess(source, f"the {'pages saved from the web in' if saved else 'documents below'} {path}")
 
 
 def _absolute(path: Path) -> Path:
