@@ -88,12 +88,17 @@ def is_document(path: Path) -> bool:
 
 
 def below(
-    folder: Path, cancel: Cancel, wanted: Callable[[Path], bool] = is_document, *, junk: Set[str] = _JUNK
+    folder: Path,
+    cancel: Cancel,
+    wanted: Callable[[Path], bool] = is_document,
+    *,
+    junk: Set[str] = _JUNK,
+    hint: str = "",
 ) -> Iterator[Path]:
     """The WANTED files in FOLDER and the folders in it, sorted; those of a folder before its folders.
 
     Hidden names, folders with names in JUNK, and links that lead out of FOLDER or to a folder are left out.
-    Raises FetchError, after all that can be read, where a part cannot, and when there is nothing.
+    Raises FetchError, after all that can be read, where a part cannot, and when there is nothing, with HINT then.
     """
     taken, unread, left = 0, [], [folder]
     while left:
@@ -114,7 +119,7 @@ def below(
         message = f"{len(unread)} folder(s) of {shown(folder)} cannot be read: {'; '.join(unread[:3])}"
         raise FetchError(message, hint="make them readable; what was read of them before stays")
     if not taken:
-        hint = "is its disk mounted? documents are files that end in " + " ".join(sorted(DOCUMENTS))
+        hint = hint or "is its disk mounted? documents are files that end in " + " ".join(sorted(DOCUMENTS))
         raise FetchError(f"{shown(folder)} holds no documents", hint=hint)
 
 

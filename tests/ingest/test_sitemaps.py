@@ -13,6 +13,7 @@ import pytest
 from ragmacs_srv import pipeline
 from ragmacs_srv.errors import FetchError, IngestError, NoContent
 from ragmacs_srv.events import Cancel
+from ragmacs_srv.ingest import sitemaps
 from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import Means, web
 from ragmacs_srv.ingest.worker import Extractor
@@ -92,8 +93,9 @@ def test_what_is_no_sitemap_says_so(text: str, says: str) -> None:
         listed(site, means, "/sitemap.xml")
 
 
-def test_a_sitemap_that_unpacks_to_too_much_is_refused() -> None:
-    with serving(sitemap_xml_gz=b" " * (51 << 20)) as (site, means), pytest.raises(NoContent, match="50 MiB when"):
+def test_a_sitemap_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitemaps, "MAX_BYTES", 1 << 20)
+    with serving(sitemap_xml_gz=b" " * (2 << 20)) as (site, means), pytest.raises(NoContent, match="1 MiB when"):
         listed(site, means, "/sitemap.xml.gz")
 
 

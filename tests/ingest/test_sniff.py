@@ -116,3 +116,22 @@ def test_only_a_label_of_a_text_encoding_is_passed_on(header, label):
 )
 def test_a_type_is_named_in_words(kind, words):
     assert describe(kind) == words
+
+
+@pytest.mark.parametrize(
+    ("declared", "path", "kind"),
+    [
+        ("text/x-rst", "/guide", "text/x-rst"),
+        ("text/plain; charset=utf-8", "/README.rst", "text/x-rst"),
+        ("text/asciidoc", "/guide", "text/asciidoc"),
+        ("", "/Guide.ADOC", "text/asciidoc"),
+        ("application/octet-stream", "/guide.asc", "text/asciidoc"),
+        ("text/plain", "/guide.rst.txt", "text/plain"),
+    ],
+)
+def test_markup_is_known_by_its_type_or_the_end_of_its_path(declared, path, kind):
+    assert media_type(b"Title\n=====", declared, path) == kind
+
+
+def test_a_signature_is_no_asciidoc():
+    assert media_type(b"-----BEGIN PGP SIGNATURE-----\n", "", "/release.asc") == "application/pgp-keys"

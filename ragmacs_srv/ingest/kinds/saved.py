@@ -51,10 +51,11 @@ def pages(address: str, means: Means, cancel: Cancel) -> Iterable[str]:
     if not stat.S_ISDIR(tree.found(top).st_mode):
         yield canonical(address)
         return
+    hint = f"pages end in .html, or stand in a folder that is a host; ragmacs crawl {top.as_uri()} reads any documents"
     left = None
     listed: list[tuple[int, str]] = []
     try:
-        for each in files.below(top, cancel, lambda path: _is_page(path, top), junk=frozenset()):
+        for each in files.below(top, cancel, lambda path: _is_page(path, top), junk=frozenset(), hint=hint):
             listed.append((-tree.found(each).st_mtime_ns, _named(each, top)))
     except FetchError as exc:
         left = exc
