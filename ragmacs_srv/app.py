@@ -10,12 +10,12 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import pipeline, proposal
 from . import tools as _tools  # noqa: F401 - whoever has an App has our tools in the registry
@@ -53,7 +53,7 @@ from .ingest.urls import Parts, origin, parse, split_fragment
 from .model import Answer, Page, Response, Source, Standing
 from .pipeline import Growth, Reader, Report
 from .proposal import Plan
-from .search import generation, history, retrieve, roster, soundness
+from .search import generation, history, query, retrieve, roster, soundness
 from .search.database import mapped, writer
 from .search.deadline import within
 from .search.embed import (
@@ -65,6 +65,7 @@ from .search.embed import (
 )
 from .search.generation import Generation, Manifest, Scope
 from .search.history import Change
+from .search.query import Query, Weights
 from .search.retrieve import Results
 from .search.store import CRAWL_DB, Receipt, Store, look
 from .settings import Settings
@@ -80,6 +81,13 @@ WITHOUT = {"failed", "refused", "gone", "left"}  # what became of an address tha
 GROWN_CHUNKS, GROWN_VECTORS = 100, 256  # the least that makes a new generation worth its while
 
 log = logging.getLogger(__name__)
+
+
+class Where(TypedDict):
+    """Where a question is searched for, and what weighs how much."""
+
+    scope: Scope
+    weights: Weights
 
 
 PARTS = ("model", "chat", "judge", "go", "_handbook_store")  # which know nothing of the request that needed them first
@@ -226,46 +234,66 @@ class App(Composition):
     # Reading
 
     def search(self, question: str, *, k: int = 0, collections: Sequence[str] = ()) -> Results:
-        """The chunks that answer QUESTION best."""
-        question = checked_question(question)
-        opened = self.generation(collections)
+        """The chunks that answer QUESTION best; it may hold filters, and COLLECTIONS weights: see `search.query`."""
+        asked, opened, where = self._narrowed(question, collections)
         embedder, reason = self.asker(opened)
         k = k or self.settings.search.limit
         results = retrieve.search(
             opened,
             embedder,
-            question,
+            asked.text,
             k=max(k, DEPTH) if self.judge else k,
-            scope=Scope(tuple(collections)),
             rerank=self.settings.search.rerank,
             reason=reason,
+            facets=True,
+            **where,
         )
+        results = replace(results, notes=(*asked.notes, *results.notes))
         if embedder:
             results = replace(results, reason=results.reason or self._so_far(opened.manifest))
-        return self.judge.best(question, results, k=k, cancel=self.cancel) if self.judge else results
+        return self.judge.best(asked.text, results, k=k, cancel=self.cancel) if self.judge else results
 
     def ask(self, question: str, *, collections: Sequence[str] = ()) -> Iterator[str | Answer]:
-        """The answer to QUESTION: pieces of text as they come, then the Answer."""
-        question = checked_question(question)
+        """The answer to QUESTION, which COLLECTIONS hold: pieces of text as they come, then the Answer."""
         settings = self.settings.answer
-        opened = self.generation(collections)
+        asked, opened, where = self._narrowed(question, collections)
         embedder, reason = self.asker(opened)
         pieces = answering.ask(
             opened,
             embedder,
             self.chat,
-            question,
+            asked.text,
             budget=answering.Budget(settings.max_chars, settings.context_chars, self.settings.llm.max_tokens),
-            scope=Scope(tuple(collections)),
             rerank=self.settings.search.rerank,
             judge=self.judge,
             reason=reason,
             cancel=self.cancel,
+            **where,
         )
         for piece in pieces:
             if isinstance(piece, Answer):
-                piece = replace(piece, notes=(*piece.notes, *self._notes(opened, piece)))
+                piece = replace(piece, notes=(*asked.notes, *piece.notes, *self._notes(opened, piece)))
             yield piece
+
+    def _narrowed(self, question: str, collections: Sequence[str]) -> tuple[Query, Generation, Where]:
+        """QUESTION without its filters, what is read to answer it, and where in there, with what weights.
+
+        Raises InvalidParams for what cannot be asked, NotIndexed where there are no such pages.
+        """
+        names, given = query.weighted(collections)
+        asked = query.parse(checked_question(question), query.today())
+        opened = self.generation(names)
+        weights = {**self._weights(opened.manifest.collections), **given}
+        return asked, opened, {"scope": query.scope(opened, asked, names), "weights": weights}
+
+    def _weights(self, names: Iterable[str]) -> dict[str, float]:
+        """What collections weigh by the settings, and NAMES by their files; only what weighs otherwise than 1."""
+        weights = {name: sources.weight(name, self.settings.folders.sources) for name in names}
+        try:
+            weights |= query.weighted(self.settings.search.weights)[1]
+        except InvalidParams as exc:
+            raise SettingsError(f"[search] weights: {exc.message}", hint='weights = ["go-gc=2", "blog=0.5"]') from exc
+        return {name: weight for name, weight in weights.items() if weight != 1}
 
     def _notes(self, opened: Generation, answer: Answer) -> Iterator[str]:
         """What a reader should know of the generation that an answer was found in."""

@@ -18,7 +18,8 @@ class Source:
     """A collection: where to start reading, and how far to go.
 
     `allow` and `deny` are globs over whole URLs (`*` matches any characters); an empty `allow` means
-    the folders of the seeds. `depth` counts links from a seed; `max_pages` counts pages fetched.
+    the folders of the seeds. `depth` counts links from a seed; `max_pages` counts pages fetched. `weight`, above 0,
+    multiplies the scores of its sections in a search.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Source:
     depth: int = 0
     max_pages: int = 500
     licence: str = ""
+    weight: float = 1.0
 
     def within(self, depth: int, max_pages: int) -> Source:
         """The same, going this far instead; a negative DEPTH and a MAX_PAGES of 0 change nothing."""

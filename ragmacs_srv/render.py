@@ -37,7 +37,8 @@ def results(found: Mapping[str, Any]) -> str:
 def result_notes(found: Mapping[str, Any]) -> list[str]:
     """What should be known of a search beside its results."""
     lexical = "lexical search only: " if found["mode"] == "lexical" else ""
-    return [f"note: {lexical}{found['reason']}"] * bool(found["reason"]) + [f"note: {each}" for each in found["notes"]]
+    told = [f"note: {lexical}{found['reason']}"] * bool(found["reason"]) + [f"note: {each}" for each in found["notes"]]
+    return told + _sites(found.get("facets", {}).get("site", {}))
 
 
 def citations(answer: Mapping[str, Any]) -> str:
@@ -87,6 +88,14 @@ def size(of: int) -> str:
         if of >= least:
             return f"{of / least:.1f} {unit}" if of < 100 * least else f"{of // least} {unit}"
     return f"{of} B"
+
+
+def _sites(found: Mapping[str, int]) -> list[str]:
+    """A line that says which of several sites have something, and how to look at one of them."""
+    named = [f"{site} ({n})" for site, n in found.items()]
+    more = f" and {len(named) - 5} more" * (len(named) > 5)
+    line = f"sites with sections: {', '.join(named[:5])}{more}; add site:{next(iter(found), '')} to see one alone"
+    return [line] if len(named) > 1 else []
 
 
 def _snippet(text: str, width: int = 160) -> str:

@@ -84,6 +84,7 @@ class SearchSettings:
     limit: int = 8  # results of `ragmacs search`
     llm_rerank: bool = False  # let the LLM put the best 20 sections in order; it is sent 400 characters of each
     llm_rerank_timeout: float = 8.0  # seconds; then the order stays as it is
+    weights: tuple[str, ...] = ()  # of collections, for example go-gc=2: what their sections' scores are multiplied by
     deadline: float = 1.5  # seconds that a question waits for the embedding model; 0: until it is ready
 
 

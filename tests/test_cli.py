@@ -21,9 +21,10 @@ from rich import markup
 from ragmacs_srv.cli import terminal
 from ragmacs_srv.cli.terminal import cli
 from ragmacs_srv.events import Progress
+from ragmacs_srv.model import Page
 from ragmacs_srv.search.store import Store
 from tests import demo_site
-from tests.conftest import Cli
+from tests.conftest import Cli, Done
 from tests.llm_server import says, scripted
 from tests.pdfs import encrypted, pdf
 from tests.search import library
@@ -539,3 +540,55 @@ def test_a_tool_that_runs_code_does_nothing_unasked(run: Cli, tmp_path: Path) ->
     given = json.dumps({"package": ".", "folder": str(tmp_path)})
     done = run("tool", "go_bench_allocs", given)
     assert (done.code, "needs consent" in done.err, "--yes" in done.err) == (2, True, True)
+
+
+@pytest.fixture
+def three(home: Path) -> Path:
+    """A home with pages in "docs" and "guides", of two sites."""
+    with Store(home / "store") as store:
+        for name in ("heap", "stack"):
+            library.put(store, library.page(name, f"The {name} of the program, and its heap."), "docs")
+        section = library.section("https://guide.example/heap", "The heap and how it grows.")
+        library.put(store, Page(section.url, "Guide", (section,), date="2020-05-01"), "guides")
+        library.publish(store)
+    return home
+
+
+def first(done: Done) -> str:
+    return str(done.json["results"][0]["collection"])
+
+
+def test_weights_come_from_the_flag_else_the_settings_else_the_file_of_the_collection(
+    run: Cli, three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*flags: str) -> str:
+        return first(run("search", "heap grows program", "--json", *flags))
+
+    (three / "sources").mkdir()
+    for heavy, light in (("docs", "guides"), ("guides", "docs")):
+        text = "seeds = ['https://go.example/']\nweight = %s\n"
+        (three / "sources" / f"{heavy}.toml").write_text(text % 50)
+        (three / "sources" / f"{light}.toml").write_text(text % 0.02)
+        assert found() == heavy
+        monkeypatch.setenv("RAGMACS_SEARCH_WEIGHTS", f"{heavy}=0.02, {light}=50")
+        assert found() == light
+        assert found("-c", f"{heavy}=50", "-c", f"{light}=0.02") == heavy
+        monkeypatch.delenv("RAGMACS_SEARCH_WEIGHTS")
+
+
+def test_a_weight_in_the_settings_that_is_none_is_said_to_be(run: Cli, three: Path) -> None:
+    (three / "config.toml").write_text('[search]\nweights = ["docs=heavy"]\n')
+    done = run("search", "heap")
+    assert done.code == 78
+    assert "[search] weights: 'docs=heavy' gives no weight" in done.err
+
+
+def test_filters_and_facets(run: Cli, three: Path) -> None:
+    found = run("search", "heap", "site:guide.example", "--json").json
+    assert [each["url"] for each in found["results"]] == ["https://guide.example/heap"]
+    assert found["facets"]["year"] == {"2020": 1}
+    everything = run("search", "heap")
+    assert "sites with sections: go.example (2), guide.example (1); add site:go.example" in everything.err
+    assert "<https://guide.example/heap>" in run("ask", "How does the heap grow? since:2019 -site:go.example").out
+    assert run("ask", "heap since:2099").code == 3
+    assert "since:never was searched for as words" in run("search", "heap since:never").err

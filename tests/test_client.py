@@ -141,6 +141,14 @@ SERVED: list[tuple[int, tuple[str, ...]]] = [
     (0, ("search", "zebra crossing")),
     (0, ("search", "\udcff heap")),
     (0, ("search", "-")),
+    (0, ("search", "heap since:2000", "--json")),
+    (0, ("search", "heap -site:nowhere.example", "since:foo")),
+    (3, ("search", "heap site:nowhere.example")),
+    (2, ("search", "site:go.example", "--json")),
+    (0, ("ask", f"{QUESTION} since:2000 -site:nowhere.example")),
+    (3, ("ask", "heap release:9.99", "--json")),
+    (2, ("search", "heap", "-c", "docs=0")),
+    (3, ("search", "heap", "-c", "nothing=2")),
     (2, ("search", "")),
     (2, ("search", " ", "--json")),
     (3, ("search", "heap", "-c", "nothing")),
@@ -160,6 +168,7 @@ SERVED: list[tuple[int, tuple[str, ...]]] = [
     (2, ("tool", "search_docs", "{}")),
     (2, ("tool", "search_docs", '{"query": "heap", "nonsense": 1}', "--json")),
     (3, ("tool", "search_docs", '{"query": "heap", "collection": "nothing"}')),
+    (3, ("tool", "ask_docs", '{"question": "heap site:nowhere.example"}')),
 ]
 
 
@@ -187,6 +196,7 @@ def test_both_look_in_the_same_collection(thin: Both, agree: Both, indexed: Path
     name = "guides" if (indexed / "store").exists() else "handbook"
     assert agree("search", "heap", "-c", name, "--json").json["results"]
     assert agree("ask", QUESTION, "-c", name, "-c", name).code == 0
+    assert agree("search", "heap", "-c", f"{name}=0.5", "--json").json["results"]
 
 
 def test_a_status_names_the_server_that_runs(agree: Both, thin: Both, here: Both) -> None:

@@ -16,6 +16,7 @@ from ..search import labels, retrieve
 from ..search.confidence import by_coverage, word_weights
 from ..search.embed import Embedder
 from ..search.generation import EVERYWHERE, Generation, Scope
+from ..search.query import EVEN, Weights
 from ..search.retrieve import Results
 from ..search.terms import terms
 from . import changes, releases
@@ -53,12 +54,13 @@ def ask(
     *,
     budget: Budget,
     scope: Scope = EVERYWHERE,
+    weights: Weights = EVEN,
     rerank: bool = True,
     judge: Judge | None = None,
     reason: str = "",
     cancel: Cancel | None = None,
 ) -> Iterator[str | Answer]:
-    """Answer QUESTION from GENERATION: pieces of text as they come, then the whole Answer, last.
+    """Answer QUESTION from SCOPE of GENERATION: pieces of text as they come, then the whole Answer, last.
 
     With CHAT an LLM writes from the passages found; when it cannot, and without one, the answer is
     extracted. JUDGE puts what was found in order first. Raises NotIndexed for an unknown collection,
@@ -73,7 +75,9 @@ def ask(
             return
         missing = found.missing
     k = DEPTH if judge else HITS
-    results = retrieve.search(generation, embedder, question, k=k, scope=scope, rerank=rerank, reason=reason)
+    results = retrieve.search(
+        generation, embedder, question, k=k, scope=scope, weights=weights, rerank=rerank, reason=reason
+    )
     if judge is not None and results.verdict.answerable:
         results = judge.best(question, results, k=HITS, cancel=cancel)
     notes = [*filter(None, [missing]), *_degraded(results.reason), *results.notes]

@@ -14,11 +14,13 @@ from ..errors import Cancelled, InvalidParams
 from ..model import Answer
 from .terminal import HERE, Collections, Mode, Terminal, command, text_of
 
+FILTERS = "Filters: site:go.dev/blog, -site:go.dev, release:1.21, since:2024, since:7d."
+
 
 @command()
 def ask(
     terminal: Terminal,
-    question: Annotated[list[str], typer.Argument(help="In your own words; - reads it from stdin.")],
+    question: Annotated[list[str], typer.Argument(help="In your own words; - reads stdin. Filters: as in search.")],
     collection: Collections = None,
     mode: Mode = None,
     max_chars: Annotated[int | None, typer.Option(min=100, help="Length of an extractive answer.")] = None,
@@ -44,7 +46,7 @@ def ask(
 @command()
 def search(
     terminal: Terminal,
-    query: Annotated[list[str], typer.Argument(help="Words or a question; - reads it from stdin.")],
+    query: Annotated[list[str], typer.Argument(help=f"Words or a question; - reads it from stdin. {FILTERS}")],
     collection: Collections = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100, help="How many results.")] = 8,
     mode: Mode = None,

@@ -18,6 +18,7 @@ from ..answer.questions import Question
 from ..app import App
 from ..errors import Cancelled, EmbedderMissing, InvalidParams, NotIndexed
 from ..search.embed import WEIGHTS, find_model
+from ..search.query import weighted
 from .terminal import Collections, Mode, Terminal, command
 
 Runs = Mapping[str, evaluation.Line]  # by question id
@@ -69,7 +70,7 @@ def evaluate(
         if model:
             _check_model(app, model)
         scope = collection or asked.collections
-        lost = _lost(app, file, asked.questions, scope)
+        lost = _lost(app, file, asked.questions, weighted(scope)[0])
         evaluation.check_bounds(least, evaluation.metrics(asked.questions, answers=answers, lost=lost, budget=budget))
         ask = functools.partial(App.evaluate, asked=asked.questions, answers=answers, k=limit, collections=scope)
         if model:

@@ -31,7 +31,9 @@ cli = typer.Typer(
 
 Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="ORIGIN[,ORIGIN…]", help="May be fetched too.")]
 Mirror = Annotated[list[str] | None, typer.Option("--mirror", metavar="FROM=TO", help="Fetch FROM's pages from TO.")]
-Collections = Annotated[list[str] | None, typer.Option("-c", "--collection", help="Search here only; repeatable.")]
+Collections = Annotated[
+    list[str] | None, typer.Option("-c", "--collection", help="Search here only; NAME=2: with this weight.")
+]
 Mode = Annotated[str | None, typer.Option("--mode", metavar="hybrid|lexical", help="With vectors, or words alone.")]
 
 HERE = (Path(), Path("/"))  # roots of a command: a person may have read what they can, and means this folder

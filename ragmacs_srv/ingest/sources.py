@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ KEYS = tuple(item.name for item in fields(Source))
 HANDBOOK = "handbook"  # the collection that ships as text; see ingest/kinds/handbook.py
 
 
+@cache
 def shipped() -> Path:
     """The folder `index/`: inside the installed package, or beside it in a checkout."""
     packaged = Path(str(resources.files("ragmacs_srv"))) / "index"
@@ -56,6 +57,23 @@ def read(path: Path) -> Source:
         raise SettingsError(f"{path}: name = {table['name']!r}", hint=f"rename the file to {table['name']}.toml")
     values: dict[str, Any] = {key: _value(path, key, raw) for key, raw in table.items()}
     return Source(**values | {"seeds": _seeds(path, table)})
+
+
+def weight(name: str, own: Path) -> float:
+    """What the file of the collection NAME says that it weighs; 1 without a file that can be read."""
+    for path in (own / f"{name}.toml", shipped() / "sources" / f"{name}.toml"):
+        with suppress(FileNotFoundError):
+            changed = path.stat().st_mtime_ns
+            try:
+                return _weight(path, changed)
+            except SettingsError:  # whoever crawls it is told
+                break
+    return 1.0
+
+
+@cache  # a search asks for it
+def _weight(path: Path, changed: int) -> float:
+    return read(path).weight
 
 
 def in_scope(source: Source, url: str) -> str:
@@ -159,12 +177,20 @@ def _value(path: Path, key: str, raw: object) -> object:
     """RAW checked against the type of Source's field KEY."""
     if key in {"allow", "deny", "seeds"}:
         return tuple(_texts(path, key, raw))
+    if key == "weight":
+        return _weighs(path, raw)
     wanted = int if key in {"depth", "max_pages"} else str
     if not isinstance(raw, wanted) or isinstance(raw, bool):
         raise SettingsError(f"{path}: {key} = {raw!r}", hint=f"{key} must be a {wanted.__name__}")
     if isinstance(raw, int) and raw < 0:
         raise SettingsError(f"{path}: {key} = {raw!r}", hint=f"{key} must be zero or more")
     return raw
+
+
+def _weighs(path: Path, raw: object) -> float:
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 < raw < float("inf"):
+        raise SettingsError(f"{path}: weight = {raw!r}", hint="weight must be a number above 0")
+    return float(raw)
 
 
 def _texts(path: Path, key: str, raw: object) -> Iterator[str]:

@@ -277,6 +277,30 @@ class Generation:
             found.setdefault(url, []).append(name)
         return found
 
+    def memberships(self, chunks: Collection[int]) -> dict[int, list[str]]:
+        """The collections that each of CHUNKS is in, by name."""
+        found: dict[int, list[str]] = {}
+        sql = (
+            "SELECT c.id, m.collection FROM chunks c JOIN sections s ON s.id = c.section JOIN members m"
+            f" ON m.page = s.page WHERE c.id IN ({_listed(chunks)}) ORDER BY 2"
+        )
+        for chunk, name in self._rows(sql):
+            found.setdefault(chunk, []).append(name)
+        return found
+
+    def tally(self, chunks: Collection[int]) -> list[tuple[Label, list[str], int]]:
+        """The pages that CHUNKS stand in, each with its collections and how many of its sections hold one."""
+        sql = (
+            "SELECT s.page, count(DISTINCT s.id) FROM chunks c JOIN sections s ON s.id = c.section"
+            f" WHERE c.id IN ({_listed(chunks)}) GROUP BY s.page"
+        )
+        counts = dict(self._rows(sql))
+        names = "(SELECT json_group_array(collection) FROM members WHERE page = id)"
+        rows = self._rows(
+            f"SELECT id, url, title, date, fetched_at, {names} FROM pages WHERE id IN ({_listed(counts)})"
+        )
+        return [(Label(*row), json.loads(held), counts[row[0]]) for *row, held in rows]
+
     def check_collections(self, names: Sequence[str]) -> None:
         """Raise NotIndexed for a collection that is not in here."""
         for name in names:

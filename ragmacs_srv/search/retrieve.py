@@ -5,8 +5,8 @@ Without vectors the search is lexical alone; without token vectors the fused ord
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from ..model import Hit, Mode
 from .confidence import Spans, Verdict, by_coverage, by_tokens
 from .embed import Embedder, Encoded, TokenEmbedder
 from .generation import EVERYWHERE, Generation, Scope
+from .query import EVEN, Weights
+from .query import facets as counted
 from .terms import releases, terms
 
 CANDIDATES = 60  # from each side: the right section is among them for every question we measured
@@ -29,6 +31,7 @@ JOINED = 20  # of the best chunks, those of one section are shown as one window
 WINDOW = 1600  # characters that such a window may have
 SPARE = 4  # sections read beyond those asked for, which may still be preferred
 OWN_RELEASE = 0.1  # what a page gains when the question names the release that it is about
+LEAST = 0.1  # what the last of the candidates, whose score is 0, has to be weighed with
 ALMOST = 0.1  # behind the opening of a page, another section of that page is as good
 OPENING = 1000  # characters that an opening has at most; a longer one says something itself
 
@@ -47,6 +50,7 @@ class Results:
     generation: int
     reranked_by: str = ""  # the LLM that put the hits in order, if one did
     notes: tuple[str, ...] = ()  # for the reader: what was asked for and could not be done
+    facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of the candidates, see `query.facets`
 
     @property
     def confidence(self) -> float:
@@ -63,6 +67,7 @@ class Results:
             "generation": self.generation,
             "reranked_by": self.reranked_by,
             "notes": list(self.notes),
+            "facets": {kind: dict(counts) for kind, counts in self.facets.items()},
         }
 
 
@@ -83,29 +88,61 @@ def search(
     *,
     k: int,
     scope: Scope = EVERYWHERE,
+    weights: Weights = EVEN,
     rerank: bool = True,
     reason: str = "",
+    facets: bool = False,
 ) -> Results:
-    """The K sections that answer QUESTION best.
+    """The K sections of SCOPE that answer QUESTION best.
+
+    WEIGHTS are those of collections, see `weighted`; a page that is in several has the greatest of theirs.
+    FACETS counts the sections that any candidate stands in.
 
     Without EMBEDDER, or with vectors of another model, the search is lexical; REASON then says why.
     RERANK lets the tokens of a hybrid search's candidates have their say, where they are known.
     Raises NotIndexed for a collection of SCOPE that is not in GENERATION.
     """
     generation.check_collections(scope.collections)
-    found = None
+    found, weigh = None, _weigher(generation, scope, weights)
     if embedder is not None and (reason := _mismatch(generation, embedder)) == "":
         try:
-            found = _hybrid(generation, embedder, question, scope, rerank=rerank)
+            found = _hybrid(generation, embedder, question, scope, weigh, rerank=rerank)
         except RagmacsError as exc:
             reason = _said(exc)
-    order = found or _Order(normalised(generation.lexical(terms(question), CANDIDATES, scope)))
+    order = found or _Order(weigh(normalised(generation.lexical(terms(question), CANDIDATES, scope))))
     least = order.scored[:JOINED][-1][1] if order.scored else 0.0
     read = generation.hits(order.scored, scope, limit=k + SPARE)
     hits = [widened(hit, least) for hit in preferred(read, question)[:k]]
     verdict = _judged(generation, question, order, hits)
     mode: Mode = "hybrid" if found else "lexical"
-    return Results(tuple(hits), mode, "" if found else reason, verdict, generation.manifest.number)
+    counts = counted(generation.tally([chunk for chunk, _ in order.scored])) if facets else {}
+    number = generation.manifest.number
+    return Results(tuple(hits), mode, "" if found else reason, verdict, number, facets=counts)
+
+
+def _weigher(generation: Generation, scope: Scope, weights: Weights) -> Callable[[Scored], Scored]:
+    """What multiplies scores by what the collections of SCOPE weigh."""
+
+    def weigh(scored: Scored) -> Scored:
+        of = generation.memberships([chunk for chunk, _ in scored])
+        wanted = scope.collections
+        each = {
+            chunk: max(weights.get(name, 1.0) for name in names if not wanted or name in wanted)
+            for chunk, names in of.items()
+        }
+        return weighted(scored, each)
+
+    return weigh if weights else lambda scored: scored
+
+
+def weighted(scored: Scored, weights: Mapping[int, float]) -> Scored:
+    """SCORED, best first, with each score, counted from LEAST below 0, times its weight; 1 changes nothing.
+
+    More weight never moves anything down, and can move up even what has the least of all scores.
+    """
+    factors = ((key, score, weights.get(key, 1.0)) for key, score in scored)
+    moved = [(key, score if factor == 1 else (score + LEAST) * factor - LEAST) for key, score, factor in factors]
+    return sorted(moved, key=lambda pair: -pair[1])
 
 
 def ranked(
@@ -131,7 +168,15 @@ def ranked(
     return normalised(lexical), "lexical", reason
 
 
-def _hybrid(generation: Generation, embedder: Embedder, question: str, scope: Scope, *, rerank: bool) -> _Order | None:
+def _hybrid(
+    generation: Generation,
+    embedder: Embedder,
+    question: str,
+    scope: Scope,
+    weigh: Callable[[Scored], Scored],
+    *,
+    rerank: bool,
+) -> _Order | None:
     """What both sides find, fused, and its best re-ranked by their tokens; None when there are no vectors."""
     asked = _encoded(embedder, question, tokens=rerank and generation.tokens is not None)
     lexical, dense = candidates(generation, terms(question), asked.vectors[0], scope)
@@ -139,11 +184,11 @@ def _hybrid(generation: Generation, embedder: Embedder, question: str, scope: Sc
         return None
     fused = fuse(lexical, dense)
     if not (asked.tokens and isinstance(embedder, TokenEmbedder)):
-        return _Order(fused)
+        return _Order(weigh(fused))
     best = [chunk for chunk, _ in fused[:RERANKED]]
     matches = generation.maxsim(asked.tokens[0], best)
     scored = reranked(fused, [float(row.mean()) if len(row) else 0.0 for row in matches])
-    scored = guaranteed(scored, lexical[0][0], place=RERANKED_GUARD) if lexical else scored
+    scored = weigh(guaranteed(scored, lexical[0][0], place=RERANKED_GUARD) if lexical else scored)
     rows = [best.index(chunk) for chunk, _ in scored[: len(best)] if chunk in best]
     return _Order(scored, matches[rows], embedder.spans(question), max(score for _, score in dense))
 

@@ -24,7 +24,7 @@ PROTOCOL = 1  # raised when a shape changes so that a client would misread it
 LOOK_UP, WAIT, INDEX, LISTS = "search", "answer", "index", "batch"  # the kinds of work, each with threads of its own
 
 Shape = dict[str, Any]
-Collections = Annotated[Sequence[str], "Look in these collections only."]
+Collections = Annotated[Sequence[str], "Look in these collections only; NAME=2 weighs double."]
 Allow = Annotated[Sequence[str], "Origins that may be fetched, too."]
 Mirror = Annotated[Sequence[str], "FROM=TO: FROM's pages are fetched from TO."]
 PORT = Between(0, 65535)
@@ -160,7 +160,7 @@ class Methods:
     def search(
         self,
         call: Call,
-        query: Annotated[str, "Words or a question."],
+        query: Annotated[str, "Words or a question; site:, release: and since: are filters."],
         k: Annotated[int, "How many results.", Between(1, 100)] = 0,
         collections: Collections = (),
     ) -> Shape:
@@ -170,7 +170,12 @@ class Methods:
             found = app.search(query, k=k, collections=collections)
         return {**found.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
 
-    def ask(self, call: Call, question: Annotated[str, "In your own words."], collections: Collections = ()) -> Shape:
+    def ask(
+        self,
+        call: Call,
+        question: Annotated[str, "In your own words; with filters as in search."],
+        collections: Collections = (),
+    ) -> Shape:
         """The answer, with quotes that can be opened; pieces of it go ahead as `$/delta`."""
         shape: Shape = {}
         with self._request(call) as app:

@@ -58,7 +58,7 @@ def asks_for_site(app: Library, url: str, **_: object) -> str:
 @tool()
 def search_docs(
     app: Library,
-    query: Annotated[str, "Words, an identifier, or a question."],
+    query: Annotated[str, "Words or a question; filters: site:go.dev, -site:…, release:1.21, since:2024."],
     limit: Annotated[int, "How many sections at most.", Between(1, 20)] = 6,
     collection: Collection = "",
     cursor: Cursor = "",
@@ -84,7 +84,7 @@ def search_docs(
 @tool()
 def ask_docs(
     app: Library,
-    question: Annotated[str, "One question, in the user's words."],
+    question: Annotated[str, "One question, in the user's words; filters as in search_docs."],
     collection: Collection = "",
 ) -> Result:
     """Answer one question from the indexed documentation. Returns a short answer made of quotes, numbered, with the

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_a_collection_of_the_users_hides_the_shipped_one(tmp_path: Path) -> None
     assert sources.load("go-gc", tmp_path).seeds == ("https://example.com/",)
 
 
+def test_a_collection_weighs_what_its_file_says_now(tmp_path: Path) -> None:
+    assert sources.weight("mine", tmp_path) == sources.weight("go-gc", tmp_path) == 1
+    own(tmp_path, "mine", "seeds = ['https://x.test/']\nweight = 2")
+    assert sources.weight("mine", tmp_path) == 2
+    path = own(tmp_path, "mine", "seeds = ['https://x.test/']\nweight = 0.5") / "mine.toml"
+    os.utime(path, ns=(1, 1))
+    assert sources.weight("mine", tmp_path) == 0.5
+    os.utime(own(tmp_path, "mine", "seeds = [") / "mine.toml", ns=(2, 2))
+    assert sources.weight("mine", tmp_path) == 1
+
+
 def test_an_unknown_collection_offers_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(InvalidParams) as caught:
         sources.load("go-cg", tmp_path)
@@ -50,6 +62,10 @@ def test_an_unknown_collection_offers_the_nearest(tmp_path: Path) -> None:
         ("seeds = ['https://x.test/']\nmax_pages = -1", "max_pages"),
         ("seeds = ['https://x.test/']\nname = 'other'", "name"),
         ("seeds = ['https://x.test/']\nallow = 'https://x.test/*'", "allow"),
+        ("seeds = ['https://x.test/']\nweight = 0", "weight"),
+        ("seeds = ['https://x.test/']\nweight = true", "weight"),
+        ("seeds = ['https://x.test/']\nweight = inf", "weight"),
+        ("seeds = ['https://x.test/']\nweight = '2'", "weight"),
         ("seeds = [", "mine.toml"),
     ],
 )
