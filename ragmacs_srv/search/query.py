@@ -10,7 +10,7 @@ import calendar
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -65,14 +65,17 @@ class Query:
     filters: tuple[Filter, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def wants(self, page: Label) -> bool:
-        """Whether PAGE is of any site and of any release named, of the time, and none of what is excluded."""
-        for kind in ("site", "release"):
-            wanted = [each for each in self.filters if each.kind == kind and not each.excluded]
-            if wanted and not any(each.matches(page) for each in wanted):
-                return False
-        rest = (each for each in self.filters if each.excluded or each.kind == "since")
-        return all(each.matches(page) != each.excluded for each in rest)
+    def wanted(self, pages: Iterable[Label]) -> Iterator[Label]:
+        """Those of PAGES of any site and of any release that is named, of the time, and none that is excluded."""
+        without = [each for each in self.filters if each.excluded]
+        named = [each for each in self.filters if not each.excluded]
+        groups = [[each for each in named if each.kind == kind] for kind in ("site", "release")]
+        groups += [[each] for each in named if each.kind == "since"]
+        needed = [group for group in groups if group]
+        for page in pages:
+            sound = all(any(each.matches(page) for each in group) for group in needed)
+            if sound and not any(each.matches(page) for each in without):
+                yield page
 
 
 def parse(text: str, today: date) -> Query:
@@ -108,7 +111,7 @@ def scope(generation: Generation, query: Query, collections: Sequence[str] = ())
     if not query.filters:
         return Scope(tuple(collections)) if collections else EVERYWHERE
     pages = generation.labels(collections)
-    wanted = tuple(page.page for page in pages if query.wants(page))
+    wanted = tuple(page.page for page in query.wanted(pages))
     if not wanted:
         alone = [each for each in query.filters if not each.excluded and not any(map(each.matches, pages))]
         blamed = alone[:1] or query.filters
