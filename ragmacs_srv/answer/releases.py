@@ -65,8 +65,8 @@ class Found:
 
     @property
     def missing(self) -> str:
-        """Why there is nothing, for the reader; "" where nobody named a release."""
-        if self.parts or (self.change.which and not self.silent):
+        """Why there is nothing, for the reader; "" where nobody named a release: it may not be one of Go's."""
+        if self.parts or self.change.which:
             return ""
         if self.silent:
             return f"the notes of {named(self.silent)} do not mention {self.change.topic.text!r}"
@@ -82,17 +82,20 @@ def find(generation: Generation, embedder: Embedder | None, change: Change, *, s
 
     Without EMBEDDER they are compared by their words alone; REASON then says why.
     """
-    known = {each.page: each for each in generation.labels(scope.collections) if each.notes}
-    of = {
-        page: labels.number(each.release) for page, each in known.items() if scope.pages is None or page in scope.pages
-    }
+    only = None if scope.pages is None else set(scope.pages)
+    notes = [
+        each for each in generation.labels(scope.collections) if each.notes and (only is None or each.page in only)
+    ]
+    of = {each.page: labels.number(each.release) for each in notes}
     wanted = change.about(of.values())
+    if not wanted:
+        return Found(change, (), (), "lexical", "", {}, {})
     chunks = generation.chunks_of([page for page, release in of.items() if release in wanted])
     topic = change.topic
     scored, mode, reason = retrieve.ranked(generation, embedder, topic.text, chunks, words=topic.words, reason=reason)
     rarity = {name: min(word_weights(generation, name).values(), default=0.0) for name, *_ in topic.wordings}
     hits = generation.hits(_best_of_each(scored, {chunk: of[page] for chunk, page in chunks.items()}), scope)
-    release = {known[page].url: each for page, each in of.items()}
+    release = {each.url: of[each.page] for each in notes}
     said = [hit for hit in hits if any(_speaks(topic, unit, rarity) for unit in units(hit.section))]
     parts = [Part(each, tuple(hit for hit in said if release[hit.section.url] == each)) for each in wanted]
     speaking = [part for part in parts if part.hits]

@@ -147,6 +147,12 @@ def test_notes_that_do_not_speak_of_it_are_named(opened: Generation) -> None:
     assert "the notes of Go 1.22 to 1.19 do not mention 'gardeners'" in made.notes
 
 
+def test_a_question_for_a_release_of_something_else_is_answered_as_ever(opened: Generation) -> None:
+    made = answer(opened, "Which version introduced gardeners?")
+    assert groups(made) == []
+    assert not any("notes of" in note for note in made.notes)
+
+
 def test_pages_that_are_left_out_are_not_quoted(opened: Generation) -> None:
     pages = tuple(each.page for each in opened.labels() if not each.url.endswith("1.21"))
     assert groups(answer(opened, scope=Scope((), pages))) == ["1.19"]
