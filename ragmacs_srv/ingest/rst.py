@@ -91,6 +91,7 @@ def included(text: str) -> list[str]:
 def _everything_known() -> Iterator[None]:
     """Answer for roles and directives that docutils does not know, in the way Sphinx does it: at its two look-ups."""
     find_directive, find_role = directives.directive, roles.role
+    known = dict(roles._roles)  # where those that a document defines would stay for all that are read after it
 
     def directive(name: str, language: Any, document: Any) -> tuple[Any, list[Any]]:
         if own := _OWN.get(name.lower()):
@@ -107,6 +108,8 @@ def _everything_known() -> Iterator[None]:
         yield
     finally:
         directives.directive, roles.role = find_directive, find_role
+        roles._roles.clear()
+        roles._roles.update(known)
 
 
 def _role(

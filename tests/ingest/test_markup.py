@@ -213,6 +213,11 @@ def test_rst_reads_no_file_and_no_configuration(tmp_path: Path, monkeypatch: pyt
     assert "hunter2" not in page(asks, "rst").markdown()
 
 
+def test_what_a_document_defines_ends_with_it() -> None:
+    page(f".. role:: ref(code)\n\n{WORDS}", "rst")
+    assert page(f"See :ref:`words`. {WORDS}", "rst").sections[0].text == f"See words. {WORDS}"
+
+
 ADOC: Final = f"""= The Guide
 Jane Doe <jane@x.test>
 :goc: GOGC
