@@ -103,10 +103,11 @@ def below(
     taken, unread, left = 0, [], [folder]
     while left:
         cancel.check()
+        here = left.pop()
         try:
-            files, folders = _entries(left.pop(), folder, junk)
+            files, folders = _entries(here, folder, junk)
         except OSError as exc:
-            unread.append(f"{shown(Path(exc.filename))}: {exc.strerror}")
+            unread.append(f"{shown(here)}: {exc.strerror}")
             continue
         left += reversed(folders)
         for path in filter(wanted, files):
