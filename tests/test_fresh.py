@@ -147,7 +147,12 @@ ILL: Final[dict[str, Routes | Callable[[Visit], Answer | bytes | None]]] = {
 }
 
 
-@pytest.mark.parametrize("ill", ILL.values(), ids=ILL)
+ALIKE: Final = {"403", "robots.txt denies", "empty", "a redirect to a login form", "a redirect elsewhere", "a loop"}
+
+
+@pytest.mark.parametrize(
+    "ill", [pytest.param(ill, id=name, marks=[pytest.mark.slow] * (name in ALIKE)) for name, ill in ILL.items()]
+)
 def test_a_site_that_is_ill_loses_nothing_however_often_it_is_asked(
     world: World, site: Site, ill: Routes | Callable[[Visit], Answer | bytes | None]
 ) -> None:
