@@ -22,7 +22,7 @@ from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import Means, web
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Source
-from ragmacs_srv.pipeline import Reader, Report
+from ragmacs_srv.pipeline import Reader, Report, walk
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
@@ -490,8 +490,8 @@ def test_a_page_that_moved_and_one_that_is_read_otherwise_changed_nothing(
     site.routes = {**site.routes, "/a": moved, "/0": sections(one=prose("one"), two=prose("two"))}
     world.crawl(site)
     assert "/0" in world.held
-    monkeypatch.setattr(pipeline, "EXTRACTION", 10**6)
-    monkeypatch.setattr(pipeline.Reader, "recipe", f"{10**6}.0:words")
+    monkeypatch.setattr(walk, "EXTRACTION", 10**6)
+    monkeypatch.setattr(Reader, "recipe", f"{10**6}.0:words")
     site.routes = {**site.routes, "/0": sections(one=prose("other"), two=prose("two"))}
     assert "changed" in world.crawl(site).outcomes
     assert seen(world, "2020") == []

@@ -28,6 +28,8 @@ ORDER = [
     {"registry"},
     {"tools"},
     {"composition"},
+    {"holdings"},
+    {"collecting", "diagnosis"},
     {"app"},
     {"serve"},
     {"cli"},

@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ragmacs_srv import settings
-from ragmacs_srv.app import GROWN_VECTORS, SOON, App
+from ragmacs_srv.app import App
 from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel, Progress
+from ragmacs_srv.holdings import GROWN_VECTORS, SOON
 from ragmacs_srv.model import Answer as Reply
 from ragmacs_srv.search import generation
 from ragmacs_srv.search.embed import Embedder, Words

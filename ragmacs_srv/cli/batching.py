@@ -16,7 +16,7 @@ from ..answer import report, themes
 from ..answer.batch import Options, Row
 from ..answer.journal import Journal
 from ..answer.summarize import LENGTH, STYLES, check_form
-from ..app import checked_name
+from ..collecting import checked_name
 from ..errors import Cancelled
 from ..ingest import files, lists
 from ..ingest.lists import Entry

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from .. import pipeline, render
-from ..app import App, checked_name
+from ..app import App
+from ..collecting import checked_name
 from ..errors import InvalidParams
 from ..model import Source, link
 from ..pipeline import Report

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__, render, settings
+from ..diagnosis import diagnose
 from ..golang import helper
 from .terminal import Mode, Terminal, command
 
@@ -112,7 +113,7 @@ def doctor(
     with terminal.app() as app:
         if warm:
             helper.warm(app.workshop)
-        found = app.diagnose()
+        found = diagnose(app)
     width = max(len(row["what"]) for row in found)
     lines = [f"{'ok ' if row['ok'] else '-- '} {row['what']:{width}}  {row['found']}" for row in found]
     terminal.print({"version": __version__, "checks": found}, "\n".join(lines))

@@ -12,6 +12,7 @@ import pytest
 from ragmacs_srv import pipeline
 from ragmacs_srv.errors import EmbedderMissing
 from ragmacs_srv.events import Progress
+from ragmacs_srv.pipeline import indexing
 from ragmacs_srv.search import generation, retrieve
 from ragmacs_srv.search.embed import Embedder, space
 from ragmacs_srv.search.store import CRAWL_DB, Store
@@ -123,7 +124,7 @@ def test_an_index_is_made_and_found_stale_without_asking_for_the_dimension(store
 def test_training_tells_how_far_it_is_and_keeps_the_vectors_of_each_batch(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "EMBED_BATCH", 4)
+    monkeypatch.setattr(indexing, "EMBED_BATCH", 4)
     embedder = engine("exact")
     kept: list[int] = []
     told: list[Progress] = []

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from ragmacs_srv import pipeline
 from ragmacs_srv.errors import Cancelled
 from ragmacs_srv.events import Cancel, Progress
+from ragmacs_srv.pipeline import indexing
 from ragmacs_srv.search import generation, retrieve, tokens
 from ragmacs_srv.search.generation import Generation, Scope
 from ragmacs_srv.search.retrieve import FUSED_SHARE, RERANKED, guaranteed, reranked
-from ragmacs_srv.search.store import Store
+from ragmacs_srv.search.store import Store, passage_hash
 from ragmacs_srv.search.tokens import DIM, Projection, TokenFile, train
 from tests.fakes import HashEmbedder
 from tests.search.fakes_tokens import TokenHashEmbedder
@@ -197,8 +198,8 @@ def test_unchanged_chunks_are_never_encoded_again(store: Store) -> None:
 
 
 def test_a_stopped_run_goes_on_where_it_was(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "EMBED_BATCH", 4)
-    monkeypatch.setattr(pipeline, "SAMPLE", 10)
+    monkeypatch.setattr(indexing, "EMBED_BATCH", 4)
+    monkeypatch.setattr(indexing, "SAMPLE", 10)
     cancel, whole = Cancel(), TokenHashEmbedder()
     told: list[Progress] = []
 
@@ -269,5 +270,5 @@ def test_what_nothing_needs_any_more_is_dropped(store: Store) -> None:
     for url in store.urls()[1:]:
         store.remove_url(url)
     pipeline.embed(store, embedder, rerank=True)
-    left = {pipeline.passage_hash(chunk) for url in store.urls() for part in store.page(url).chunks for chunk in part}
+    left = {passage_hash(chunk) for url in store.urls() for part in store.page(url).chunks for chunk in part}
     assert store.known_tokens(store.projection(embedder.key)) == left  # type: ignore[arg-type]
