@@ -297,6 +297,7 @@ def test_a_page_that_moved_is_known_by_its_new_address(
     assert world.held == ["/", "/0", "/b", "/c"]
 
 
+@pytest.mark.slow
 def test_a_page_that_says_something_else_and_less_is_taken_at_the_second_look(world: World, site: Site) -> None:
     names = [f"p{n}" for n in range(12)]
     site.routes = pages(*names)
@@ -364,6 +365,7 @@ def generation(home: Path) -> str:
     return max(path.name for path in home.glob("store/gen-*"))
 
 
+@pytest.mark.slow
 def test_an_update_of_all_makes_one_generation_and_none_for_no_change(run: Cli, site: Site, home: Path) -> None:
     for name in ("a", "b"):
         assert run("crawl", f"{site.origin}/{name}", "--name", name, "--allow", site.origin).code == 0

@@ -103,6 +103,7 @@ def lexically_reindexed() -> generation.Manifest:
         return app.reindex()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pages", "mode"), [(1, "hybrid"), (4, "lexical")], ids=["a few are missing", "many are"])
 def test_a_search_says_how_much_has_vectors(folder: Path, pages: int, mode: str) -> None:
     fill(folder, *(f"p{n}" for n in range(12)))

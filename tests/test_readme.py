@@ -19,6 +19,7 @@ RAGMACS = [command for command in COMMANDS if command.startswith("ragmacs ")]
 GO = [command for command in RAGMACS if command.split()[1] in {"layout", "go"} or " godoc:" in command]
 
 
+@pytest.mark.slow
 def test_readme_commands_run_in_their_order(
     run: Cli, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

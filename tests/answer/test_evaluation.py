@@ -325,6 +325,7 @@ def evaluated(run: Cli, *args: str) -> Any:
     return done.json
 
 
+@pytest.mark.slow
 def test_a_stored_run_is_the_baseline_of_the_next(run: Cli, tmp_path: Path) -> None:
     stored = tmp_path / "run.jsonl"
     first = evaluated(run, "--run", str(stored))
@@ -343,6 +344,7 @@ def test_a_stored_run_is_the_baseline_of_the_next(run: Cli, tmp_path: Path) -> N
     assert "is noise" in shown.err
 
 
+@pytest.mark.slow
 def test_a_metric_below_its_bound_is_exit_code_1(run: Cli) -> None:
     assert run("eval", "--fail-below", "hit@10=0.5, mrr@10=0.1").code == 0
     done = run("eval", "--fail-below", "hit@10=0.5,mrr@10=0.999")
@@ -467,6 +469,7 @@ def test_a_folder_without_a_model_is_named_with_what_a_model_folder_holds(run: C
     assert "[embed]" not in done.err
 
 
+@pytest.mark.slow
 def test_the_answers_themselves_can_be_judged(run: Cli) -> None:
     metrics = evaluated(run, "--answers")["metrics"]
     assert {"cited@1", "cited", "facts", "all facts", "refused", "kept"} <= metrics.keys()

@@ -139,6 +139,7 @@ def test_what_a_command_left_running_ends_with_it() -> None:
     assert gone(int(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_is_stopped_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with pytest.raises(ToolchainFailed, match="took more than") as caught:

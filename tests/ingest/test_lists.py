@@ -171,6 +171,7 @@ def test_duplicates_fold_into_the_first_with_what_all_of_them_say() -> None:
     assert local.url == "file:///etc/passwd" and "only http and https" in local.refused
 
 
+@pytest.mark.slow
 def test_ten_thousand_windows_lines_with_broken_ones_lose_none() -> None:
     lines = [f"https://go.dev/{n}#part" if n % 333 else f"htp:/broken {n}" for n in range(10_000)]
     entries = fold(parse(("\ufeff" + "\r\n".join(lines)).encode()))

@@ -73,6 +73,7 @@ def test_media_type_and_charset_reach_the_worker(extractor):
     assert page.sections[0].text == text.strip()
 
 
+@pytest.mark.slow
 def test_page_that_takes_too_long_is_left_out_and_the_next_is_read():
     with Extractor(limit=1) as extractor:
         begun = time.monotonic()

@@ -207,6 +207,7 @@ CELLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["'wrong'", "NULL", "CAST(x'ff80' AS TEXT)"], ids=["text", "null", "not UTF-8"])
 @pytest.mark.parametrize("table", TABLES)
 def test_a_wrong_cell_costs_at_most_its_page(folder, table, value):
@@ -277,6 +278,7 @@ def test_of_a_crawl_db_that_was_cut_off_the_whole_pages_are_kept(folder, share):
     assert HEAP in library.found(folder, "heap")
 
 
+@pytest.mark.slow
 def test_a_zeroed_block_costs_only_the_pages_in_it(folder):
     before, path, kept = pages(folder), folder / CRAWL_DB, []
     raw = path.read_bytes()

@@ -429,6 +429,7 @@ print(json.dumps([found(folder, "heap"), *said]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", [0o600, 0o400], ids=["folder", "files too"])
 def test_a_read_only_store_is_searched_and_says_why_it_cannot_be_written(tmp_path, lock):
     build(tmp_path)

@@ -73,6 +73,7 @@ def test_an_llm_that_has_not_said_a_byte_is_not_kept_busy_for_nobody(home: Path,
         assert other.ask("ping", text="here")["result"] == {"text": "here"}
 
 
+@pytest.mark.slow
 def test_one_client_too_many_is_told_so_and_a_place_that_is_left_is_given_on(connect: Connect) -> None:
     lines = [connect() for _ in range(MAX_CLIENTS)]
     assert [line.ask("ping")["id"] for line in (lines[0], lines[-1])] == [1, 1]

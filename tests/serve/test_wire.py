@@ -370,6 +370,7 @@ PING = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"text": "é"}}
 STATUS = {"jsonrpc": "2.0", "id": 2, "method": "server/status"}
 
 
+@pytest.mark.slow
 def test_requests_from_a_pipe_are_answered_before_the_process_ends(start: Any) -> None:
     process = start("--stdio", "--own")
     out, err = process.communicate(

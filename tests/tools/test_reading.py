@@ -35,6 +35,7 @@ def test_indexed_pages_are_summarized_and_unknown_sites_refused(app: App) -> Non
     assert registry.question(app, "summarize_list", {"text": text}) == ""
 
 
+@pytest.mark.slow
 def test_a_long_reply_goes_on_at_its_cursor_without_working_again(app: App) -> None:
     text = "\n".join(f"https://unknown-{n}.example.org/{'x' * 150}" for n in range(40))
     replies = [registry.call(app, "summarize_list", {"text": text})]
