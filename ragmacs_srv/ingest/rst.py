@@ -203,3 +203,4 @@ def _settle(tree: nodes.document) -> None:
         section["ids"] = section["ids"][:1]
     for image in tree.findall(nodes.image):
         image.setdefault("alt", "")
+        image.attributes.pop("loading", None)  # to "embed" it is to read the file it names

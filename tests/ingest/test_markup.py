@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -211,6 +212,14 @@ def test_rst_reads_no_file_and_no_configuration(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("DOCUTILSCONFIG", str(tmp_path / "docutils.conf"))
     asks = f".. include:: secret\n\n.. csv-table::\n   :file: secret\n\n.. raw:: html\n   :file: secret\n\n{WORDS}"
     assert "hunter2" not in page(asks, "rst").markdown()
+
+
+def test_an_rst_image_is_not_read_whatever_it_asks(tmp_path: Path) -> None:
+    picture, pipe = tmp_path / "secret.svg", tmp_path / "pipe.png"
+    picture.write_text("<svg xmlns='http://www.w3.org/2000/svg'><text>hunter2</text></svg>")
+    os.mkfifo(pipe)  # whoever opened it would wait for ever
+    asks = f".. image:: {picture}\n   :loading: embed\n\n.. figure:: {pipe}\n   :loading: embed\n\n{WORDS}"
+    assert "hunter2" not in rst.html(asks)
 
 
 def test_what_a_document_defines_ends_with_it() -> None:
