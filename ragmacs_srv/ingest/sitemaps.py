@@ -16,6 +16,8 @@ from . import lists, urls
 
 TYPES: Final = frozenset({"application/xml", "text/xml", "application/gzip"})  # besides those of pages
 MAX_BYTES: Final = 50 * 2**20  # of one that is packed: no sitemap may be larger (sitemaps.org)
+_DEEPEST: Final = 50  # elements within each other: what a parser keeps of each is a hundred times its three bytes
+_LONGEST: Final = 9000  # characters of an address; twice what any list may have
 _SITEMAP: Final = re.compile(r"/(?:[^/]*sitemap[^/]*\.xml(?:\.gz)?|[^/]*\.xml\.gz)", re.I)
 _LLMS: Final = re.compile(r"/llms\.txt", re.I)
 _GZIP: Final = b"\x1f\x8b"
@@ -87,19 +89,21 @@ class _Tree:
     _space: str = ""
     _path: list[str] = field(default_factory=list)
 
-    def start(self, name: str, _: object) -> None:
+    def start(self, name: str, _: object) -> int:
+        """Note that an element begins; returns how many it is within, itself too."""
         space, _, local = name.rpartition(" ")
         if not self._path:
             self.root, self._space = local, space
         self._path.append(local if space == self._space else "")
         if self._in_loc():
             self.found.append("")
+        return len(self._path)
 
     def end(self, _: str) -> None:
         self._path.pop()
 
     def text(self, text: str) -> None:
-        if self._in_loc():
+        if self._in_loc() and len(self.found[-1]) <= _LONGEST:  # a longer one is refused as it is
             self.found[-1] += text
 
     def _in_loc(self) -> bool:
@@ -110,13 +114,17 @@ def _parsed(body: bytes, url: str) -> _Tree:
     """BODY parsed; whatever declares entities is no sitemap, so that none are expanded."""
     tree, parser = _Tree(), expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
+    parser.EndElementHandler = tree.end
     parser.CharacterDataHandler = tree.text
 
     def refuse(*_: object) -> None:
         raise NoContent(f"{url} declares entities, which no sitemap does", hint=_HINT)
 
-    parser.EntityDeclHandler = refuse
+    def start(name: str, attributes: object) -> None:
+        if tree.start(name, attributes) > _DEEPEST:
+            raise NoContent(f"{url} is no sitemap: it has more than {_DEEPEST} elements within each other", hint=_HINT)
+
+    parser.EntityDeclHandler, parser.StartElementHandler = refuse, start
     try:
         parser.Parse(body.lstrip(), True)
     except (expat.ExpatError, LookupError) as exc:  # LookupError: an encoding that nobody knows
