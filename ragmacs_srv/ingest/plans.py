@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from ..errors import InvalidParams
 from ..model import Source
-from . import kinds, sitemaps
+from . import kinds, sitemaps, stackapi
 from .sources import scope
 from .urls import Parts, parse, shown
 
@@ -37,7 +37,6 @@ _ARTICLE = re.compile(  # an article, by where blogs and encyclopedias put their
     re.I,
 )
 _LISTS = re.compile(r"\.(?:opml|rss|atom)$|/(?:feed|rss|atom|index)\.xml$|/(?:feed|rss|atom)/?$", re.I)
-_SITES: Final = ("stackoverflow.com", "superuser.com", "serverfault.com", "askubuntu.com", "stackapps.com")
 _STACK_EXCHANGE: Final = "CC BY-SA, the authors of each post"
 _GO: Final = "BSD-3-Clause, The Go Authors"
 
@@ -142,7 +141,7 @@ def _globs(source: Source) -> tuple[str, ...]:
 
 def _web(address: str) -> Guess:
     url = parse(address)
-    if site := _stack_exchange(url.host):
+    if site := stackapi.site_at(url.host):
         return _questions_at(url, site)
     if url.host == "pkg.go.dev" and (package := _standard(url.path)):
         return _godoc(f"godoc:{package}", note=f"your own Go tells it, instead of {url.host}")
@@ -214,16 +213,6 @@ def _readme(owner: str, repository: str) -> Guess:
     notes = (f"only the README, as GitHub shows it; for the files beside it: {files}",)
     source = Source(_name(name), f"README of {name}", (page,), max_pages=1)
     return Guess(source, "the page of the repository alone", notes)
-
-
-def _stack_exchange(host: str) -> str:
-    """How the Stack Exchange API calls the site HOST, or ""."""
-    host = host.removeprefix("www.")
-    if host.endswith(".stackexchange.com"):
-        return host.removesuffix(".stackexchange.com")
-    if host in _SITES or host.endswith(".stackoverflow.com"):
-        return host.removesuffix(".com")
-    return host if host == "mathoverflow.net" else ""
 
 
 def _questions_at(url: Parts, site: str) -> Guess:

@@ -44,6 +44,8 @@ FIELDS: Final = {  # what is asked for; all else, such as view counts, would onl
 _FILTER: Final = "stackexchange filter"  # in Means.learnt: the name of the filter for FIELDS
 _CLOSED: Final = "stackexchange closed"  # why nothing is asked any more
 _SECONDS: Final = re.compile(r"\b(\d{1,9}) seconds")
+_SITES: Final = ("stackoverflow.com", "superuser.com", "serverfault.com", "askubuntu.com", "stackapps.com")
+_LONGEST: Final = 10**9  # seconds that are told as a time: calendars end
 _THROTTLED: Final = 502
 _HINTS: Final = {
     400: "check the names of the site and the tags, and the key",
@@ -70,12 +72,22 @@ def ask(means: Means, cancel: Cancel, method: str, **parameters: str | int) -> A
     return _call(means, cancel, method, **parameters, filter=means.learnt[_FILTER])
 
 
+def site_at(host: str) -> str:
+    """How the API calls the site HOST, or ""."""
+    host = host.removeprefix("www.")
+    if host.endswith(".stackexchange.com"):
+        return host.removesuffix(".stackexchange.com")
+    if host in _SITES or host.endswith(".stackoverflow.com"):
+        return host.removesuffix(".com")
+    return host if host == "mathoverflow.net" else ""
+
+
 @contextmanager
 def as_documented(url: str) -> Iterator[None]:
     """While inside, what is missing in an answer from URL, or is of another type, is an error of the API."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as exc:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError) as exc:
         hint = "the documented API answers otherwise; is a mirror or a proxy in the way?"
         raise FetchError(f"{url} answers in a form we do not know: {exc!r:.100}", hint=hint, data={"url": url}) from exc
 
@@ -88,10 +100,10 @@ def _call(means: Means, cancel: Cancel, method: str, **parameters: str | int) ->
     response = means.fetcher.call(f"{ROOT}/{method}?{urlencode(parameters)}", secret=secret, cancel=cancel)
     with as_documented(response.url):
         told: dict[str, Any] = json.loads(response.body)
-        backoff, remaining = float(told.get("backoff", 0)), int(told.get("quota_remaining", 1))
+        backoff, remaining = int(told.get("backoff", 0)), int(told.get("quota_remaining", 1))
         error = int(told.get("error_id", 0))
         answer = Answer(list(told.get("items", ())), bool(told.get("has_more", False)), response)
-    if backoff:
+    if backoff > 0:
         _wait(means, response.url, backoff)
     if error:
         raise _refusal(means, response.url, told, error)
@@ -101,12 +113,12 @@ def _call(means: Means, cancel: Cancel, method: str, **parameters: str | int) ->
     return answer
 
 
-def _wait(means: Means, url: str, seconds: float) -> None:
+def _wait(means: Means, url: str, seconds: int) -> None:
     """Keep to a `backoff`: that method is not asked for so long; we ask none, and not at all if it is too long."""
     if seconds > LONGEST_WAIT:
         means.learnt[_CLOSED] = f"the Stack Exchange API asks to come back at {_when(seconds)}"
         return
-    log.warning("the Stack Exchange API asks to wait for %g s", seconds)
+    log.warning("the Stack Exchange API asks to wait for %d s", seconds)
     means.fetcher.postpone(url, seconds)
 
 
@@ -124,4 +136,4 @@ def _refusal(means: Means, url: str, told: dict[str, Any], error: int) -> FetchE
 
 
 def _when(seconds: float) -> str:
-    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST)):%Y-%m-%d %H:%M} UTC"

@@ -26,6 +26,8 @@ from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
 from tests.fakes import HashEmbedder
+from tests.servers import Answer
+from tests.servers import serve as http
 from tests.stackexchange_server import ORIGIN, Api, Post, question, reply
 from tests.stackexchange_server import stackexchange as serve
 
@@ -201,6 +203,35 @@ def test_a_question_that_is_not_shown_any_more_is_gone() -> None:
     with serve(one()) as api, reading(api) as world, pytest.raises(FetchError) as caught:
         stackexchange.read("stackexchange:questions/2", world.means, Cancel())
     assert caught.value.status == 404
+
+
+STRANGE: list[Post] = [
+    {"link": "https://evil.test/questions/1"},
+    {"link": "http://stackoverflow.com:8080/questions/1"},
+    {"question_id": -5},
+    {"creation_date": 10**18},
+]
+
+
+@pytest.mark.parametrize("told", STRANGE, ids=lambda told: next(iter(told)))
+def test_a_question_of_no_site_or_time_is_an_error_and_no_page(told: Post) -> None:
+    with serve({**one(), **told}) as api, pytest.raises(FetchError, match="a form we do not know"):
+        listed(api)
+
+
+def test_an_answer_nested_without_end_is_an_error() -> None:
+    deep = Answer(b'{"items":' + b"[" * 100_000, 200, "application/json")
+    said = pytest.raises(FetchError, match="a form we do not know")
+    with http(deep) as site, Fetcher(mirrors={ORIGIN: site.origin}) as fetcher, said:
+        list(stackexchange.pages(TAGS, Means(fetcher), Cancel()))
+
+
+@pytest.mark.parametrize("seconds", [10**12, 10**300, -5], ids=["long", "endless", "back"])
+def test_a_wait_beyond_all_calendars_ends_in_words(seconds: int) -> None:
+    with serve(one()) as api, reading(api) as world:
+        api.backoff = {2: seconds}
+        assert list(stackexchange.pages(TAGS, world.means, Cancel())) == ["stackexchange:questions/1"]
+        assert not any(each < 0 for each in world.waited)
 
 
 def test_an_answer_in_another_form_is_an_error_and_no_crash() -> None:

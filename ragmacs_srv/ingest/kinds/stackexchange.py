@@ -139,13 +139,20 @@ def _asked(place: Place, means: Means, cancel: Cancel) -> Response:
     raise FetchError(f"{place.site} has no question {place.id}", status=404, hint=hint, data={"url": place.url})
 
 
+def _own_address(link: str, number: int) -> str:
+    """Where the question of that NUMBER is at its site; raises ValueError for a LINK that leads away from them all."""
+    at = urls.parse(link)
+    if number < 1 or at.origin != f"https://{at.host}" or not stackapi.site_at(at.host):
+        raise ValueError(f"question {number} at {at.origin}")
+    return at._replace(path=f"/questions/{number}", query="").url  # without the slug, which goes with the title
+
+
 def _response(site: str, item: Any, answer: stackapi.Answer) -> tuple[str, Response]:
     """The address of the question that ITEM of ANSWER is, and the question under its own address at the SITE."""
     with stackapi.as_documented(answer.response.url):
         number = int(item["question_id"])
         body = posts.kept(item)
-        link = str(item["link"])
-    url = urls.parse(link)._replace(path=f"/questions/{number}", query="").url  # a slug goes with the title
+        url = _own_address(str(item["link"]), number)
     digest = hashlib.sha256(body).hexdigest()[:32]
     source = f"{urls.parse(answer.response.fetched_from).origin}/{stackapi.VERSION}/questions"  # its query is for many
     made = replace(
