@@ -15,10 +15,11 @@ from ..ingest.crawl import Frontier, Visit
 from ..ingest.sources import in_scope
 from ..model import Page, Response, Source
 from ..search.history import Change, compared, whole
-from ..search.store import Receipt, Store
+from ..search.store import Receipt, Store, Validators
 from .reader import EXTRACTION, SAME_TEXT, Reader, Report, cleaned, now, put, sha256, text_hash_of
 
 UNLINKED = "nothing leads to it any more"
+FROM_SITE = "another collection has it from its site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,8 @@ class Walk:
         held = self.store.validators(page)
         if held is None or not held.chunker.startswith(f"{EXTRACTION}."):
             return None  # never read, or by an older recipe: the bytes are needed
+        if is_foreign(visit, held):
+            return None  # what validates a file here says nothing of what its site has
         return _Known(page, "unchanged", "", held.etag, held.last_modified, held.body_hash)
 
     def take(self, visit: Visit, response: Response, known: _Known | None, before: Receipt | None) -> Receipt:
@@ -163,6 +166,8 @@ class Walk:
             if self.frontier.knows(response.url) and self.store.validators(response.url):
                 self.check(before, self.store.page(response.url).page)
                 return self.note(visit, "alias", response.url, "redirect")
+            if self.is_anothers(visit, response.url):
+                return self.note(visit, "alias", response.url, FROM_SITE)
         digest = sha256(response.body)
         same = known and (response.status == 304 or digest == known.body_hash)
         if known and same and response.url in {visit.url, known.page}:
@@ -177,7 +182,7 @@ class Walk:
     def keep(self, visit: Visit, response: Response, page: Page, digest: str, before: Receipt | None) -> Receipt:
         """Store PAGE, unless its text is known."""
         text_hash = text_hash_of(page)
-        twin = self.store.page_with_text(text_hash)
+        twin = self.twin(visit, text_hash)
         is_moved = before is not None and before.url == before.page == twin != page.url
         is_copy = twin not in {"", page.url} and not self.is_gone(twin) and not is_moved
         self.check(before, page, copy=is_copy)
@@ -187,7 +192,7 @@ class Walk:
         page = cleaned(self.store, page)
         status = "changed" if self.store.validators(page.url) else "new"
         receipt = self.receipt(visit, status, page.url, digest=digest, etag=response.etag)
-        if status == "changed" and self.says_the_same(page):
+        if status == "changed" and self.says_the_same(visit, page):
             receipt = replace(receipt, status="unchanged")
             self.store.revalidate(page.url, response, page.links, receipt)
         else:
@@ -248,10 +253,21 @@ class Walk:
             return []
         return compared(self.store.page(old).page.sections, page.sections, url=page.url, **seen)
 
-    def says_the_same(self, page: Page) -> bool:
+    def twin(self, visit: Visit, text_hash: str) -> str:
+        """The address of the page that has this text, or "": no file here is known to be what a site has."""
+        found = self.store.page_with_text(text_hash)
+        held = self.store.validators(found) if found else None
+        return "" if held and is_foreign(visit, held) and not kinds.is_local(visit.url) else found
+
+    def is_anothers(self, visit: Visit, url: str) -> bool:
+        """Whether VISIT, to a file here, claims the address of a page that another collection has from its site."""
+        held = self.store.validators(url) if kinds.is_local(visit.url) else None
+        return bool(held and is_foreign(visit, held) and {*self.store.collections_with(url)} - {self.source.name})
+
+    def says_the_same(self, visit: Visit, page: Page) -> bool:
         """Whether the page that is stored at the address of PAGE is as good as this one."""
         held = self.store.validators(page.url)
-        if held is None or held.chunker != self.reader.recipe:
+        if held is None or held.chunker != self.reader.recipe or is_foreign(visit, held):
             return False
         stored = self.store.page(page.url).page
         return (stored.title, stored.sections) == (page.title, page.sections)
@@ -318,3 +334,8 @@ class Walk:
             self.store.record(left)
             report.add(left)
         self.store.remove_receipts(self.source.name, gone, at=now())
+
+
+def is_foreign(visit: Visit, held: Validators) -> bool:
+    """Whether what is HELD was read on this machine, and the address of VISIT is not of it, or the other way round."""
+    return kinds.is_local(held.fetched_from) != kinds.is_local(visit.url)

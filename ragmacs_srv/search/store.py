@@ -52,6 +52,7 @@ class Validators:
     body_hash: str
     chunker: str
     links: tuple[str, ...]
+    fetched_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,13 @@ class Store:
         """What is known of the page at URL, or None if it was never read."""
         for row in self._rows("pages", "url = ?", url):
             links = tuple(json.loads(row["links"]))
-            return Validators(row["etag"], row["last_modified"], row["body_hash"], row["chunker"], links)
+            validators = (row["etag"], row["last_modified"], row["body_hash"], row["chunker"])
+            return Validators(*validators, links, row["fetched_from"])
         return None
+
+    def collections_with(self, url: str) -> list[str]:
+        """The collections that have the page at URL."""
+        return [row["collection"] for row in self._rows("members", "url = ? ORDER BY collection", url)]
 
     def page_with_text(self, digest: str) -> str:
         """The address of the page whose text has this hash, or ""."""
@@ -243,8 +249,9 @@ class Store:
         return StoredPage(page, tuple(map(tuple, chunks)), collections, row["fetched_at"], row["fetched_from"])
 
     def unmarked(self, origin: str) -> list[str]:
-        """The pages of ORIGIN whose content element had to be guessed, sorted."""
+        """The pages that ORIGIN gave and whose content element had to be guessed, sorted."""
         inside = "url >= ?1 || '/' AND url < ?1 || '0'"  # "0" follows "/"
+        inside += " AND fetched_from >= 'http' AND fetched_from < 'httq'"  # of what was saved only we know the address
         return [row["url"] for row in self._rows("pages", f"marked = 0 AND {inside} ORDER BY url", origin)]
 
     def other_chunkers(self, chunker: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ragmacs_srv.model import Source
 from ragmacs_srv.pipeline import Reader, Report
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
+from tests.servers import Answer, Visit, serve
 
 Crawl = Callable[[], Report]
 
@@ -189,3 +191,86 @@ def test_a_file_that_does_not_tell_is_a_failure_with_the_remedy(tmp_path: Path, 
     (failed,) = crawl().failed
     assert (folder / "e.html").as_uri() in failed.reason
     assert failed.reason.startswith(f"{folder / 'e.html'} does not tell which page it was")
+
+
+# Pages that claim the address of another collection's
+
+
+@contextmanager
+def crawled(
+    store: Store, page_reader: Extractor, text: str, etag: str = ""
+) -> Iterator[tuple[str, Callable[[], Report]]]:
+    """A site whose one page says TEXT, and what crawls it."""
+
+    def answer(visit: Visit) -> Answer:
+        same = etag and visit.headers["If-None-Match"] == etag
+        return Answer(b"", 304) if same else Answer(text.encode(), headers={"ETag": etag} if etag else {})
+
+    with serve({"/page": answer}) as site, Fetcher(allow=[site.origin]) as fetcher:
+        url = f"{site.origin}/page"
+        reader = Reader(Means(fetcher), page_reader, Words())
+        yield url, lambda: pipeline.crawl(store, reader, Source("docs", "Docs", (url,)))
+
+
+def claiming(url: str, text: str) -> str:
+    return text.replace("<html>", f"<!-- saved from url=(0001){url} -->\n<html>")
+
+
+def said(store: Store, url: str) -> str:
+    return store.page(url).page.sections[0].text
+
+
+def test_a_saved_page_replaces_none_that_another_collection_has_from_its_site(
+    tmp_path: Path, crawl: Crawl, store: Store, page_reader: Extractor
+) -> None:
+    with crawled(store, page_reader, page("the truth")) as (url, update):
+        update()
+        written(tmp_path / "in", **{"a.html": claiming(url, page("a lie"))})
+        for _ in range(2):
+            assert crawl().outcomes == {"alias": 1}
+            assert "the truth" in said(store, url)
+        assert store.page(url).collections == ("docs", "saved")
+        assert update().outcomes == {"unchanged": 1}
+        store.remove_collection("docs")
+        assert crawl().outcomes == {"changed": 1}
+        assert "a lie" in said(store, url)
+
+
+def test_what_a_file_here_is_known_by_says_nothing_of_what_its_site_has(
+    tmp_path: Path, crawl: Crawl, store: Store, page_reader: Extractor
+) -> None:
+    folder = written(tmp_path / "in", **{"a.html": page("nothing yet")})
+    with crawled(store, page_reader, page("the truth"), etag='"200-1"') as (url, update):
+        text = claiming(url, page("a lie"))
+        (folder / "a.html").write_text(text.ljust(0x200))  # a form of ETag that servers have, too
+        os.utime(folder / "a.html", ns=(1, 1))
+        assert crawl().outcomes == {"new": 1}
+        assert store.validators(url).etag == '"200-1"'  # type: ignore[union-attr]
+        assert update().outcomes == {"changed": 1}
+        assert "the truth" in said(store, url)
+
+
+def test_a_page_of_a_site_is_no_copy_of_a_saved_one(
+    tmp_path: Path, crawl: Crawl, store: Store, page_reader: Extractor
+) -> None:
+    written(tmp_path / "in", **{"a.html": claiming("https://evil.test/", page("the truth"))})
+    crawl()
+    with crawled(store, page_reader, page("the truth")) as (url, update):
+        assert update().outcomes == {"new": 1}
+        assert store.urls() == [url, "https://evil.test/"]
+
+
+def test_saved_pages_take_no_lines_from_those_of_a_site(
+    tmp_path: Path, crawl: Crawl, store: Store, page_reader: Extractor
+) -> None:
+    with crawled(store, page_reader, page("the truth").replace("<h1>", "<p>A line of its own.</p><h1>")) as (
+        url,
+        update,
+    ):
+        update()
+        origin = url.removesuffix("/page")
+        known = store.unmarked(origin)
+        more = {f"{n}.html": claiming(f"{origin}/{n}", page(f"lie {n}")) for n in range(3)}
+        written(tmp_path / "in", **more)
+        assert crawl().outcomes == {"new": 3}
+        assert store.unmarked(origin) == known
