@@ -191,7 +191,7 @@ class App(Collecting):
         return known
 
     def _sites(self) -> set[str]:
-        """The origins of all collections: of those with a file by their seeds, of others by their pages."""
+        """The origins of all collections: of those with a file by their seeds, of others by the pages they got."""
         found: set[str] = set()
         known = sources.files(self.settings.folders.sources)
         for path in known.values():
@@ -200,7 +200,7 @@ class App(Collecting):
         opened = self.generation()
         for name in opened.manifest.collections:
             if name not in known and name != sources.HANDBOOK:
-                found.update(origin(url) for url, _, _ in opened.pages(name) if url.startswith("http"))
+                found.update(map(origin, opened.fetched(name)))
         return found
 
     def summarize(

@@ -256,6 +256,11 @@ class Generation:
         sql = "SELECT url, title, fetched_at FROM pages JOIN members ON page = id WHERE collection = ? ORDER BY url"
         return [(row[0], row[1], row[2]) for row in self._rows(sql, collection)]
 
+    def fetched(self, collection: str) -> list[str]:
+        """The address of every page of COLLECTION that came over the network; not what a file here claims to be."""
+        sql = "SELECT url FROM pages JOIN members ON page = id WHERE collection = ? AND fetched_from LIKE 'http%'"
+        return [row[0] for row in self._rows(sql, collection)]
+
     def labels(self, collections: Sequence[str] = ()) -> list[Label]:
         """What is known of every page, or of those of COLLECTIONS, in the order they were written."""
         marks = ", ".join("?" * len(collections))

@@ -297,6 +297,16 @@ def test_a_redirect_to_another_site_is_not_followed(home: Path) -> None:
             assert call(app, "read_page", url=f"{known.origin}/private").error
 
 
+def test_a_saved_page_opens_no_site_that_it_claims_to_come_from(home: Path, tmp_path: Path) -> None:
+    text = "<body><h1>Umbrellas</h1>" + "They are kept in a stand by the door. " * 9
+    (tmp_path / "a.html").write_text(f"<!-- saved from url=(0001)https://evil.test/page -->\n{text}")
+    with made(home) as app:
+        (source,) = app.wanted([tmp_path.as_uri().replace("file:", "saved:")], "mine")
+        assert app.crawl(source).outcomes == {"new": 1}
+        assert app.standing("https://evil.test/page") == "indexed"
+        assert app.standing("https://evil.test/?secret") == "unknown"
+
+
 def test_a_person_is_asked_only_before_a_request_they_did_not_allow(mirrored: App, home: Path, site: Site) -> None:
     asked = {
         url: registry.question(mirrored, "read_page", {"url": url})
