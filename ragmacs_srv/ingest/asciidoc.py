@@ -34,7 +34,9 @@ _CELL: Final = re.compile(r"(?:(?:(?<=\s)|^)(?:\d*\.?\d+[*+])?(?:\.?[<^>]){0,2}[
 _COLUMNS: Final = re.compile(r"cols=(?:\"([^\"]*)\"|([^,\]]*))")
 
 _CODE: Final = re.compile(r"(`{1,2})(?=\S)([^\n]{0,300}?\S)\1(?!\w)")
-_ADDRESS: Final = re.compile(r"(?:link:(?:\+\+)?)?(\b(?:https?|ftp)://[^\s\[\]<>]+|(?<=link:)[^\s\[\]]+)\[([^\[\]]*)\]")
+_ADDRESS: Final = re.compile(
+    r"(?:link:(?:\+\+)?)?(\b(?:https?|ftp)://[^\s\[\]<>]{1,2000}+|(?<=link:)[^\s\[\]]{1,2000}+)\[([^\[\]]*)\]"
+)
 _BARE: Final = re.compile(r"https?://[^\s\[\]<>]+")
 _CROSS: Final = re.compile(r"<<#?([^<>,]+)(?:,[ ]*([^<>]+))?>>|xref:([^\s\[\]]{1,200})\[([^\[\]]*)\]")
 _INLINE: Final = re.compile(
@@ -200,13 +202,17 @@ class _Reader:
 
     def _verbatim(self, fence: str, language: str) -> None:
         self.at += 1
-        body = list(takewhile(lambda each: each.rstrip() != fence, self.lines[self.at :]))
+        body = list(takewhile(lambda each: each.rstrip() != fence, self._following()))
         self.at += len(body) + 1
         self.doc.included += [found[1] for each in body if (found := _INCLUDE.fullmatch(each.strip()))]
         if fence.startswith("/"):
             self._forget()
             return
         self._code(body, language)
+
+    def _following(self) -> Iterator[str]:
+        """The lines from here on, none of them copied."""
+        return (self.lines[n] for n in range(self.at, len(self.lines)))
 
     def _code(self, body: Sequence[str], language: str = "") -> None:
         said = [each.strip() for each in self._options.split(",")]
@@ -237,7 +243,7 @@ class _Reader:
                 self._put("item", f": {self._inline(' '.join(said))}")
             self._forget()
         elif text[0] in " \t" or self._style in ("source", "listing", "literal", "verse", "stem"):
-            body = list(takewhile(str.strip, self.lines[self.at :]))
+            body = list(takewhile(str.strip, self._following()))
             self.at += len(body)
             margin = min(len(each) - len(each.lstrip()) for each in body)
             self._code([each[margin:] for each in body])
@@ -288,7 +294,7 @@ class _Reader:
 
     def _table(self, end: str, mark: str) -> None:
         self.at += 1
-        body = list(takewhile(lambda each: each.rstrip() != end, self.lines[self.at :]))
+        body = list(takewhile(lambda each: each.rstrip() != end, self._following()))
         self.at += len(body) + 1
         form = re.search(r"format=[\"']?(\w+)", self._options)
         kind = form[1] if form else {",": "csv", ":": "dsv"}.get(mark, "psv")

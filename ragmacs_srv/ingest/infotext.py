@@ -19,6 +19,7 @@ from .sections import Piece
 
 STEP: Final = 5  # columns from one level to the next
 FILLED: Final = 66  # columns that a line of a filled paragraph has, with the first word of the next line
+LONGEST: Final = 1000  # lines that one block can have: what is looked at again for each line of a list without end
 PROSE: Final = 0.8  # of the words of an indented block are words: it is a quotation, and no example
 
 _UNDERLINE: Final = re.compile(r"([*=.-])\1+")
@@ -138,7 +139,7 @@ class _Reader:
             while len(self._columns) > 1 and run[at].indent < self._columns[-1]:
                 self._columns.pop()
                 self._defines = False
-            at += self._block(run[at:])
+            at += self._block(run[at : at + LONGEST])
 
     def end(self) -> list[Piece]:
         """The blocks of all that was read."""

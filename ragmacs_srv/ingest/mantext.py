@@ -19,6 +19,7 @@ from .sections import Heading, Piece
 SUBHEADING: Final = 4  # columns: text stands deeper
 NARROWEST: Final = 70  # columns of a line that was filled
 WIDEST_TAG: Final = 40  # columns of a tag beside what it means
+LONGEST: Final = 500  # lines that one block can have: what is looked at again for each line of a list without end
 LONGEST_TAG: Final = 160  # letters of one above it
 LONGEST_NAME: Final = 100  # letters of the description that goes into the title
 
@@ -111,7 +112,7 @@ class _Reader:
         else:
             at = 0
             while at < len(run):
-                at += self._block(run[at:])
+                at += self._block(run[at : at + LONGEST])
 
     def end(self) -> list[Heading | Piece]:
         """All that was read."""

@@ -30,8 +30,8 @@ _COMMENT: Final = re.compile(
     rb"<!--\s*(?:saved from url=\(\d+\)|Page saved with SingleFile\s+url:\s*)(https?://\S+?)\s*(?:-->|\s)", re.I
 )
 _BODY: Final = re.compile(rb"<body[\s>]", re.I)
-_TAGS: Final = re.compile(r"<(?:link|meta)\b[^>]{0,3000}>", re.I)
-_ATTRIBUTE: Final = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+_TAGS: Final = re.compile(r"<(?:link|meta)\b[^<>]{0,3000}+>", re.I)
+_ATTRIBUTE: Final = re.compile(r"(?<![\w:-])([\w:-]++)\s*+=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _MADE: Final = re.compile(r"(.*(?:\?.*|\.(?:php\d?|aspx?|jsp|cgi|pl)))\.html", re.I)  # page.php.html, page?x=1.html
 _HEAD: Final = 4096  # bytes that tell what a file without a suffix is
 
