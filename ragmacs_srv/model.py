@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from .errors import InvalidParams
 
 BlockKind = Literal["paragraph", "heading", "item", "row", "code", "image"]
 Mode = Literal["hybrid", "lexical"]
+HEAVIEST: Final = 1000.0  # the most that a collection weighs: a score times more is soon no number that JSON has
 Standing = Literal["indexed", "allowed", "collection", "unknown"]  # of an address, to who may not choose where to go
 
 
@@ -18,8 +19,8 @@ class Source:
     """A collection: where to start reading, and how far to go.
 
     `allow` and `deny` are globs over whole URLs (`*` matches any characters); an empty `allow` means
-    the folders of the seeds. `depth` counts links from a seed; `max_pages` counts pages fetched. `weight`, above 0,
-    multiplies the scores of its sections in a search.
+    the folders of the seeds. `depth` counts links from a seed; `max_pages` counts pages fetched. `weight`, above 0
+    and at most HEAVIEST, multiplies the scores of its sections in a search.
     """
 
     name: str

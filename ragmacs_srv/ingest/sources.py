@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AddressRefused, InvalidParams, SettingsError, StorageError
-from ..model import Source
+from ..model import HEAVIEST, Source
 from ..settings import nearest, read_toml
 from . import kinds
 
@@ -188,8 +188,9 @@ def _value(path: Path, key: str, raw: object) -> object:
 
 
 def _weighs(path: Path, raw: object) -> float:
-    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 < raw < float("inf"):
-        raise SettingsError(f"{path}: weight = {raw!r}", hint="weight must be a number above 0")
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 < raw <= HEAVIEST:
+        hint = f"weight must be a number above 0, and at most {HEAVIEST:g}"
+        raise SettingsError(f"{path}: weight = {raw!r}", hint=hint)
     return float(raw)
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from ..errors import InvalidParams, NotIndexed
+from ..model import HEAVIEST
 from .generation import EVERYWHERE, Generation, Scope
 from .labels import Label, number
 
@@ -205,8 +206,9 @@ def _weight(given: str, value: str) -> float:
         weight = float(value)
     except ValueError:
         weight = math.nan
-    if not (0 < weight < math.inf):
-        raise InvalidParams(f"{given[:80]!r} gives no weight", hint="a number above 0 behind the name: go-gc=2")
+    if not (0 < weight <= HEAVIEST):
+        hint = f"a number above 0, at most {HEAVIEST:g}, behind the name: go-gc=2"
+        raise InvalidParams(f"{given[:80]!r} gives no weight", hint=hint)
     return weight
 
 

@@ -47,7 +47,7 @@ def read(folder: Path) -> dict[str, State]:
         if held["format"] != FORMAT:
             return {}
         return {row["name"]: _state(row) for row in held["collections"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

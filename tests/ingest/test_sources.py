@@ -65,6 +65,7 @@ def test_an_unknown_collection_offers_the_nearest(tmp_path: Path) -> None:
         ("seeds = ['https://x.test/']\nweight = 0", "weight"),
         ("seeds = ['https://x.test/']\nweight = true", "weight"),
         ("seeds = ['https://x.test/']\nweight = inf", "weight"),
+        (f"seeds = ['https://x.test/']\nweight = 1{'0' * 400}", "weight"),
         ("seeds = ['https://x.test/']\nweight = '2'", "weight"),
         ("seeds = [", "mine.toml"),
     ],

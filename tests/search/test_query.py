@@ -261,7 +261,9 @@ def test_weights_are_read_beside_names() -> None:
     assert query.weighted(["docs=2", "blog", "guides=.5"]) == (("docs", "blog", "guides"), {"docs": 2, "guides": 0.5})
 
 
-@pytest.mark.parametrize("given_", ["docs=", "docs=x", "docs=0", "docs=-1", "docs=inf", "docs=nan", "docs=1=2"])
+@pytest.mark.parametrize(
+    "given_", ["docs=", "docs=x", "docs=0", "docs=-1", "docs=inf", "docs=1e308", "docs=nan", "docs=1=2"]
+)
 def test_what_is_no_weight_is_refused(given_: str) -> None:
     with pytest.raises(InvalidParams, match="gives no weight"):
         query.weighted([given_])

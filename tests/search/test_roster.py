@@ -27,8 +27,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"format": 9, "collections": []}', '{"format": 1, "collections": [{"name": 7}]}', "\0\1"],
-    ids=["empty", "cut", "a list", "null", "a later format", "no fields", "no text"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": 9, "collections": []}',
+        '{"format": 1, "collections": [{"name": 7}]}',
+        "\0\1",
+        "[" * 10**5,
+    ],
+    ids=["empty", "cut", "a list", "null", "a later format", "no fields", "no text", "nested"],
 )
 def test_a_damaged_file_means_that_nothing_is_known(tmp_path: Path, text: str) -> None:
     (tmp_path / roster.FILE).write_bytes(text.encode())
