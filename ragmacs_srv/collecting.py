@@ -65,6 +65,11 @@ class Collecting(Holdings):
             return handbook.source()
         return sources.load(name, self.settings.folders.sources)
 
+    def _way_to(self, name: str) -> str:
+        """What has the collection NAME read, or where to look when there is none of that name."""
+        there = name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources)
+        return f"ragmacs crawl {name}" if there else "ragmacs collections lists the names"
+
     def wanted(self, targets: Sequence[str], name: str | None = None) -> list[Source]:
         """The collections that TARGETS name, and one, called NAME, made of the addresses among them."""
         name = checked_name(name)
@@ -171,7 +176,7 @@ class Collecting(Holdings):
         """
         known = store.collection(name)
         if known is None:
-            raise NotIndexed(f"the collection {name!r} was never crawled", hint=f"ragmacs crawl {name}")
+            raise NotIndexed(f"the collection {name!r} was never crawled", hint=self._way_to(name))
         source, options = known
         if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
             try:
@@ -253,7 +258,7 @@ class Collecting(Holdings):
             with look(folder) as store:
                 receipts = [each for each in store.receipts(name) if each.status in WITHOUT]
         if not pages and not receipts:
-            raise InvalidParams(f"no pages of {name!r}", hint=f"ragmacs crawl {name}")
+            raise InvalidParams(f"no pages of {name!r}", hint=self._way_to(name))
         listed = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
         names = ("url", "status", "reason", "at")
         without = [{name: getattr(each, name) for name in names} | {"kept": bool(each.page)} for each in receipts]
@@ -271,7 +276,7 @@ class Collecting(Holdings):
             known = [each for each, _, _ in store.collections()]
             if name and name not in known:
                 message = f"the collection {name!r} was never read (there are: {', '.join(known) or 'none'})"
-                raise NotIndexed(message, hint=f"ragmacs crawl {name}")
+                raise NotIndexed(message, hint=self._way_to(name))
             found = {each: None for name in ([name] if name else known) for each in store.history(name, when)}
         return sorted(found, key=lambda each: each.at)
 
@@ -294,6 +299,6 @@ class Collecting(Holdings):
 
 def checked_name(name: str | None) -> str | None:
     """NAME, if it was given; raises InvalidParams for what cannot name a collection."""
-    if name is not None and not re.fullmatch(r"[\w.-]{1,64}", name):
+    if name is not None and not re.fullmatch(r"\w[\w.-]{0,63}", name):
         raise InvalidParams(f"{name!r} cannot be the name of a collection", hint="letters, digits, dots and hyphens")
     return name

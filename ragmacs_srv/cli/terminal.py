@@ -75,14 +75,17 @@ class Terminal:
         print(render.printable(text), file=sys.stderr)  # noqa: T201
 
     def confirm(self, question: str) -> bool:
-        """Whether the person at the terminal says yes to QUESTION, or nothing; raises Cancelled on Ctrl-C."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who is asked, need not ask to stop
+        """Whether the person at the terminal says yes to QUESTION, or nothing; raises Cancelled at a signal to stop."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        # Who is asked need not ask to stop.
+        before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
         try:
             return typer.confirm(question, default=True, err=True)
         except typer.Abort as exc:
             raise Cancelled from exc
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 Command = Callable[..., int | None]

@@ -82,8 +82,19 @@ def nothing_read(reports: Sequence[Report]) -> FetchError | None:
     failed = [receipt for each in reports for receipt in each.failed]
     if not failed or len(failed) < sum(each.outcomes.total() for each in reports):
         return None
-    hint = "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
-    return FetchError(f"no page could be read: {failed[0].reason}", hint=hint)
+    return FetchError(f"no page could be read: {failed[0].reason}", hint=_way_out(failed))
+
+
+def _way_out(failed: Sequence[Receipt]) -> str:
+    """What to do when all of FAILED gave no page: the network matters only to what comes from there."""
+    kinds = {receipt.url.partition(":")[0] for receipt in failed}
+    if kinds & {"http", "https", "stackexchange"}:
+        return "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
+    if "godoc" in kinds:
+        return "ragmacs doctor shows whether your Go is found; [go] path names it"
+    return (
+        f"nothing here needs the network; ragmacs collections {failed[0].collection} lists what gave no page, and why"
+    )
 
 
 def now() -> str:

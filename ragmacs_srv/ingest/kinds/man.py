@@ -61,7 +61,8 @@ def pages(address: str, means: Means | None, cancel: Cancel) -> Iterable[str]:
 def read(url: str, means: Means | None, cancel: Cancel, *, etag: str = "", last_modified: str = "") -> Response:
     url, path = _source(canonical(url), cancel)
     found = path.stat()
-    stamp = hashlib.sha256(f"{path} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:32]
+    known_by = f"{path} {found.st_size} {found.st_mtime_ns}".encode(errors="surrogateescape")
+    stamp = hashlib.sha256(known_by).hexdigest()[:32]
     body = b"" if stamp == etag else _man(_arguments(url), cancel)
     if stamp != etag and not body.strip():
         raise FetchError(f"man printed nothing of {url}", hint="see what `man` says; it needs groff or mandoc")
