@@ -58,7 +58,7 @@ def asks_for_site(app: Library, url: str, **_: object) -> str:
 @tool()
 def search_docs(
     app: Library,
-    query: Annotated[str, "Words or a question; filters: site:go.dev, -site:…, release:1.21, since:2024."],
+    query: Annotated[str, "Words or a question; filters: site:go.dev, -site:HOST, release:1.21, since:2024."],
     limit: Annotated[int, "How many sections at most.", Between(1, 20)] = 6,
     collection: Collection = "",
     cursor: Cursor = "",

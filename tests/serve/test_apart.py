@@ -50,19 +50,23 @@ def test_it_tells_its_progress_its_result_and_its_failure(apart: Apart, pages: S
     told: list[Progress] = []
     done = apart.call("index/crawl", params(pages, "/heap"), sink=told.append, cancel=Cancel())
     assert done["crawls"][0]["outcomes"] == {"new": 1}
-    assert {each.job for each in told} == {"crawl site"}
+    assert {each.job for each in told} == {"list site", "crawl site"}
     with Store(home / "store") as store:
         assert store.urls() == [f"{pages.origin}/heap"]
     with pytest.raises(RagmacsError, match="never crawled") as failed:
         apart.call("index/update", {"collection": "nope"}, sink=ignore, cancel=Cancel())
-    assert (failed.value.code, failed.value.hint, failed.value.data) == (-32010, "ragmacs crawl nope", {"exit_code": 3})
+    assert (failed.value.code, failed.value.hint, failed.value.data) == (
+        -32010,
+        "ragmacs collections lists the names",
+        {"exit_code": 3},
+    )
 
 
 def test_what_is_cancelled_ends_and_keeps_what_it_has(apart: Apart, pages: Site, home: Path) -> None:
     cancel = Cancel()
 
     def tell(progress: Progress) -> None:
-        if progress.message.endswith("/endless"):
+        if progress.job == "crawl site" and progress.message.endswith("/endless"):
             cancel.cancel()
 
     with pytest.raises(Cancelled):
@@ -75,7 +79,7 @@ def test_what_is_cancelled_ends_and_keeps_what_it_has(apart: Apart, pages: Site,
 
 def test_a_process_that_is_killed_is_a_failure_that_says_so(apart: Apart, pages: Site, home: Path) -> None:
     def tell(progress: Progress) -> None:
-        if progress.message.endswith("/endless"):
+        if progress.job == "crawl site" and progress.message.endswith("/endless"):
             os.kill(writer(home / "store"), signal.SIGKILL)
 
     with pytest.raises(RagmacsError, match="the process that did index/crawl ended with -9"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ragmacs_srv import registry
 from ragmacs_srv.app import App
-from ragmacs_srv.registry import BUDGET, Result
+from ragmacs_srv.registry import BUDGET, Result, Tool
 from ragmacs_srv.search.store import Store
 from ragmacs_srv.settings import load
 from ragmacs_srv.tools.replies import DATA
@@ -423,3 +423,9 @@ def test_a_page_that_is_one_endless_line_is_cut_to_fit(tmp_path: Path) -> None:
         assert "".join(texts) == "".join(each.text for each in endless.sections)
         assert not call(app, "search_docs", query="heap").error
         assert not call(app, "summarize_url", url=endless.url).error
+
+
+@pytest.mark.parametrize("each", registry.tools(), ids=lambda each: each.name)
+def test_a_tool_is_described_in_ascii(each: Tool) -> None:
+    """Emacs before 30 without curl sends nothing else."""
+    assert json.dumps(each.as_json(), ensure_ascii=False).isascii()
