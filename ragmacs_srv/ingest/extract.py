@@ -70,9 +70,11 @@ def extract(body: bytes, url: str, *, media_type: str = "text/html", charset: st
     else:
         hint = "HTML, Markdown, Org, reST, AsciiDoc, plain text and PDF can be read"
         raise NoContent(f"{url} is {sniff.describe(media_type)}, which cannot be read as text", hint=hint)
-    if _count(page) < MIN_WORDS:
-        saved = "if scripts fill it in the browser, save it there, then: ragmacs crawl saved:///FOLDER"
-        hint = "name a file with more text in it" if url.startswith("file:") else saved
+    if url.startswith("file:"):  # one's own note may be short
+        if not _count(page):
+            raise NoContent(f"{url} holds no words", hint="name a file with text in it")
+    elif _count(page) < MIN_WORDS:
+        hint = "if scripts fill it in the browser, save it there, then: ragmacs crawl saved:///FOLDER"
         raise NoContent(f"{url} holds fewer than {MIN_WORDS} words of text", hint=hint)
     return page
 

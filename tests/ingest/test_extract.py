@@ -331,9 +331,10 @@ def test_page_without_text_is_no_content(body):
     assert URL in caught.value.message
 
 
-def test_a_short_file_is_no_page_of_a_browser():
+def test_a_file_may_be_short_but_not_without_a_word():
+    assert extract(b"A note.", "file:///notes.md", media_type="text/markdown").sections[0].text == "A note."
     with pytest.raises(NoContent) as caught:
-        extract(b"A note.", "file:///notes.md", media_type="text/markdown")
+        extract(b"---", "file:///notes.md", media_type="text/markdown")
     assert "browser" not in caught.value.hint
 
 

@@ -217,3 +217,10 @@ def test_a_pdf_is_cited_by_its_pages(tmp_path: Path, store: Store, page_reader: 
     sections = store.page(url).page.sections
     assert [each.link for each in sections] == [f"{url}#page={n}" for n in range(1, 9)]
     assert all(f"subject{n}" in each.text for n, each in enumerate(sections, 1))
+
+
+def test_a_note_of_a_few_words_is_read(folder: Path, crawl: Crawl, store: Store) -> None:
+    (folder / "short.md").write_text("Ask Ada about GOGC.")
+    (folder / "nothing.md").write_text("---\n---\n")
+    assert [each.url for each in crawl().failed] == [(folder / "nothing.md").as_uri()]
+    assert (folder / "short.md").as_uri() in store.urls()
