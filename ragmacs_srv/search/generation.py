@@ -168,11 +168,18 @@ class Generation:
             return False
 
     def lexical(
-        self, query: Sequence[str], k: int, scope: Scope = EVERYWHERE, *, among: Collection[int] | None = None
+        self,
+        query: Sequence[str],
+        k: int,
+        scope: Scope = EVERYWHERE,
+        *,
+        among: Collection[int] | None = None,
+        also: Collection[int] = (),
     ) -> list[tuple[int, float]]:
         """Up to K (chunk id, BM25 score), best first, of the chunks that hold any of the QUERY's terms.
 
-        AMONG, at most some thousand chunk ids, limits the search to them.
+        AMONG, at most some thousand chunk ids, limits the search to them. Beside the K best come those of ALSO that
+        hold any, however low they score, and as many others as would have had their places.
         """
         if not query:
             return []
@@ -181,8 +188,9 @@ class Generation:
         only = "" if among is None else f"AND +rowid IN ({_listed(among)})"
         within, values = _scope(scope)
         sql = f"SELECT rowid, -bm25(lexicon) FROM lexicon WHERE lexicon MATCH ? {within} {only}"
-        rows = self._rows(f"{sql} ORDER BY 2 DESC, 1 LIMIT ?", match, *values, k)
-        return [(row[0], row[1]) for row in rows]
+        order = f"ORDER BY +rowid IN ({_listed(also)}) DESC, 2 DESC, 1" if also else "ORDER BY 2 DESC, 1"
+        rows = self._rows(f"{sql} {order} LIMIT ?", match, *values, k + len(also))
+        return sorted(((row[0], row[1]) for row in rows), key=lambda pair: (-pair[1], pair[0]))
 
     def _telling(self, query: Sequence[str]) -> list[str]:
         """The terms of QUERY to search for, each once: all of them, but in a large generation the rarer ones."""

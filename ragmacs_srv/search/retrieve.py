@@ -206,9 +206,10 @@ def candidates(
 
     A chunk that only one side put forward is no stranger to the other: it just was not among its best.
     """
-    found = generation.lexical(query, CANDIDATES, scope), generation.dense(vector, CANDIDATES, scope)
-    ids = {key for side in found for key, _ in side}
-    return generation.lexical(query, len(ids), among=ids), generation.dense(vector, len(ids), among=ids)
+    near = [key for key, _ in generation.dense(vector, CANDIDATES, scope)]
+    found = generation.lexical(query, CANDIDATES, scope, also=near)
+    ids = {*near, *(key for key, _ in found[:CANDIDATES])}
+    return [pair for pair in found if pair[0] in ids], generation.dense(vector, len(ids), among=ids)
 
 
 def fuse(lexical: Sequence[tuple[int, float]], dense: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -191,6 +191,16 @@ def test_among_gives_the_scores_of_the_whole_search(opened):
     assert in_docs.items() < everything.items()
 
 
+def test_also_brings_what_scores_too_low_in_the_same_search(opened):
+    asked = terms("the heap")
+    everything = opened.lexical(asked, 500)
+    last = [key for key, _ in everything[-3:]]
+    found = opened.lexical(asked, 5, also=[*last, 10**6])  # the last of these is no chunk
+    assert found[:5] == everything[:5]
+    assert found[-3:] == everything[-3:]
+    assert len(found) <= 5 + 4
+
+
 def test_a_hit_names_the_collection_that_was_asked_for(opened):
     [number] = [number for number, _ in opened.lexical(terms("heap"), 500) if "heap" in names(opened, [(number, 1)])][
         :1
