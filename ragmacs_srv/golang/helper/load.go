@@ -170,10 +170,7 @@ func first(text string) string {
 // check parses and type-checks one package; what is wrong with it stands in Errors.
 func check(request *Request, root *listed, exports map[string]string, sizes types.Sizes, goarch string) *Package {
 	made := &Package{listed: root, Fset: token.NewFileSet(), Sizes: sizes, Goarch: goarch}
-	made.Info = &types.Info{
-		Defs: map[*ast.Ident]types.Object{}, Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{},
-		Scopes: map[ast.Node]*types.Scope{},
-	}
+	made.Info = &types.Info{Defs: map[*ast.Ident]types.Object{}, Types: map[ast.Expr]types.TypeAndValue{}}
 	made.parse(request, root.GoFiles)
 	made.Importer = importing(made.Fset, root, exports)
 	config := types.Config{

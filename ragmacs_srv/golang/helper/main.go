@@ -32,7 +32,8 @@ type Request struct {
 	Roots   []string          `json:"roots"`   // folders whose files may be shown
 	Seed    int64             `json:"seed"`
 
-	outline bool // what stands in functions is parsed, but not checked: most of the time goes there
+	outline  bool     // what stands in functions is parsed, but not checked: most of the time goes there
+	followed []string // see allowed
 }
 
 // Failure is a reply without an answer; Kind is one of a fixed list that the caller knows.

@@ -13,19 +13,29 @@ func readable(request *Request, path string) bool {
 	if err != nil { // there is none, as with a buffer that was never saved
 		real = path
 	}
-	allowed := append([]string{os.Getenv("GOROOT"), modules()}, request.Roots...)
-	for _, root := range allowed {
-		if root == "" {
-			continue
-		}
-		if followed, err := filepath.EvalSymlinks(root); err == nil {
-			root = followed
-		}
+	for _, root := range request.allowed() {
 		if real == root || strings.HasPrefix(real, strings.TrimSuffix(root, "/")+"/") {
 			return true
 		}
 	}
 	return false
+}
+
+// allowed are the folders below which files may be shown, links followed, looked up once: packages have many files.
+func (r *Request) allowed() []string {
+	if r.followed == nil {
+		r.followed = []string{}
+		for _, root := range append([]string{os.Getenv("GOROOT"), modules()}, r.Roots...) {
+			if root == "" {
+				continue
+			}
+			if real, err := filepath.EvalSymlinks(root); err == nil {
+				root = real
+			}
+			r.followed = append(r.followed, root)
+		}
+	}
+	return r.followed
 }
 
 // open fails when the package, or one of its files, may not be shown.
