@@ -1,12 +1,14 @@
 """A layout costs little more than having the package listed, which nobody can do without: CPU times of one run.
 
-The lowest of several runs counts, since other work on the machine only ever adds.
+The median of the ratios counts, each of two runs that follow one another: a run of `go list` takes a quarter more or
+less CPU time than the next, so that the ratio of the lowest of each is a matter of luck.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ragmacs_srv.golang.workshop import Workshop
 
 pytestmark = [pytest.mark.go, pytest.mark.slow]
 
-RUNS = 10
+RUNS = 25
 # (package, type, how many times `go list` at most): its files are parsed, and net/http is one of the largest
 PACKAGES = [("encoding/json", "Decoder", 1.3), ("net/http", "Response", 1.6)]
 
@@ -63,6 +65,7 @@ def test_a_warm_layout_takes_hardly_longer_than_go_list(package: str, name: str,
     lay_out()  # builds the program and what the package imports
     list_it()
     pairs = [(spent(lay_out), spent(list_it)) for _ in range(RUNS)]
-    ours, theirs = (min(column) for column in zip(*pairs, strict=True))
-    print(f"\n{package}: layout {ours:.0f} ms, go list {theirs:.0f} ms: {ours / theirs:.2f} times")
-    assert ours <= most * theirs
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    layout, listing = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"\n{package}: layout {layout:.0f} ms, go list {listing:.0f} ms: {ratio:.2f} times")
+    assert ratio <= most
