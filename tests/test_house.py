@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only from rooms to its left; rooms in one set do not know each other.
 ORDER = [
-    {"errors", "model", "events", "settings", "render", "roots", "meeting"},
+    {"errors", "model", "events", "settings", "render", "roots", "meeting", "processes"},
     {"ingest", "search", "golang"},
     {"answer"},
     {"pipeline", "aside"},

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from ..errors import InvalidParams, ToolchainFailed
 from ..events import Cancel
+from ..processes import Output
 from . import package as packages
 from . import toolchain
-from .toolchain import Output, Toolchain
+from .toolchain import Toolchain
 from .workshop import Place, Workshop
 
 BUILD_TIME: Final = 180.0  # seconds: what a test imports may have to be compiled

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ToolchainFailed
+from ..processes import Output
 from . import package as packages
 from . import toolchain
-from .toolchain import Output, Target, Toolchain
+from .toolchain import Target, Toolchain
 from .workshop import Place, Workshop, reachable
 
 SECONDS: Final = 180.0  # for each of the two: what the package imports may have to be compiled

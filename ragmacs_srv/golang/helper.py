@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from ..errors import AddressRefused, RagmacsError, ToolchainFailed, ToolchainMissing, TypeNotFound
 from ..events import Cancel, Progress
+from ..processes import Output
 from ..settings import nearest
 from . import toolchain
 from .toolchain import Toolchain
@@ -70,7 +71,7 @@ def ask(shop: Workshop, place: Place, request: Mapping[str, Any]) -> tuple[Any, 
     return reply["answer"], go
 
 
-def _reply(output: toolchain.Output) -> dict[str, Any]:
+def _reply(output: Output) -> dict[str, Any]:
     try:
         reply: dict[str, Any] = json.loads(output.stdout)
     except ValueError as exc:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ToolchainFailed
+from ..processes import Output
 from ..roots import below
 from . import toolchain
-from .toolchain import Output, Toolchain
+from .toolchain import Toolchain
 from .workshop import Place, Workshop, reachable
 
 SOURCES: Final = ("GoFiles", "CgoFiles", "InvalidGoFiles", "TestGoFiles", "XTestGoFiles")

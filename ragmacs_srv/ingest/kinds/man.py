@@ -9,11 +9,8 @@ import hashlib
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +18,7 @@ from typing import Final
 from ...errors import AddressRefused, FetchError
 from ...events import Cancel
 from ...model import Page, Response
+from ...processes import OUTPUT, run
 from .. import mantext, sections
 from . import Means, media_type
 
@@ -107,28 +105,12 @@ def _man(arguments: list[str], cancel: Cancel) -> bytes:
     if not program:
         raise FetchError("there is no `man` on this machine", hint="on Debian: apt install man-db")
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    process = subprocess.Popen(
-        [program, *arguments],
-        env={**kept, **_ENVIRONMENT},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    )
-
-    def end() -> None:
-        if process.returncode is None:  # nobody has waited for it: the number of its group is still its own
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-
+    environ = {**kept, **_ENVIRONMENT}
     try:
-        with process, cancel.on_cancel(end):
-            try:
-                printed, _ = process.communicate(timeout=TIME)
-            finally:
-                end()
-    except subprocess.TimeoutExpired as exc:
-        message = f"man {' '.join(arguments)} took more than {TIME:g} s"
-        raise FetchError(message, hint="try it in a terminal; the page is left out") from exc
-    cancel.check()
-    return printed
+        done = run([program, *arguments], cwd=Path("/"), environ=environ, cancel=cancel, seconds=TIME)
+    except OSError as exc:
+        raise FetchError(f"{program} cannot be started: {exc.strerror}", hint="try it in a terminal") from exc
+    if done.stopped:
+        most = f"took more than {TIME:g} s" if done.stopped == "timeout" else f"printed more than {OUTPUT >> 20} MB"
+        raise FetchError(f"man {' '.join(arguments)} {most}", hint="try it in a terminal; the page is left out")
+    return done.stdout
