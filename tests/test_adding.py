@@ -83,6 +83,7 @@ def test_several_addresses_are_one_collection_under_a_name(run: Cli, site: Site,
     assert [(each["collection"], each["outcomes"]) for each in done.json["crawls"]] == [("both", {"new": 2})]
 
 
+@pytest.mark.slow
 def test_a_removed_collection_takes_along_the_file_that_nobody_changed(run: Cli, site: Site, home: Path) -> None:
     for name in ("kept", "gone"):
         assert run("add", f"go.dev/blog/{name}", "--name", name, "--yes", *mirror(site)).code == 0

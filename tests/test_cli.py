@@ -391,6 +391,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run: Cli, guide: Site) -> Non
     assert run("ask", QUESTION).code == 0
 
 
+@pytest.mark.slow
 def test_output_into_a_closed_pipe_is_no_error(run: Cli, guide: Site) -> None:
     command = f"{sys.executable} -m ragmacs_srv.cli search heap --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)

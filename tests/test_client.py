@@ -536,6 +536,7 @@ def test_the_process_says_what_the_server_said(server: Server, thin: Both) -> No
     assert running.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_command_that_is_not_served_is_run(server: Server) -> None:
     with process("search", "heap", "--mode", "lexical") as running:
         out, _ = running.communicate(timeout=60)

@@ -81,6 +81,7 @@ def test_all_text_can_be_searched_before_the_first_vector_is_made(folder: Path) 
     assert (made.chunks, made.vectors) == (chunks, chunks)
 
 
+@pytest.mark.slow
 def test_vectors_are_shown_as_they_come(folder: Path) -> None:
     chunks = fill(folder, *(f"p{n}" for n in range(8)))
     shown: list[int] = []
@@ -123,6 +124,7 @@ def test_a_search_says_how_much_has_vectors(folder: Path, pages: int, mode: str)
             assert app.search("heap collector").reason == f"{share} so far"
 
 
+@pytest.mark.slow
 def test_a_chunk_without_a_vector_is_found_among_those_that_have_one(folder: Path) -> None:
     fill(folder, *(f"p{n}" for n in range(12)))
     with LiveApp(HashEmbedder()) as app:

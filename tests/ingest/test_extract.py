@@ -377,6 +377,7 @@ def test_a_page_behind_a_paywall_says_that_it_is_a_beginning(mark):
     assert extract(body.replace(mark.encode(), b""), URL).notes == ()
 
 
+@pytest.mark.slow
 def test_hundred_thousand_nested_elements_end_in_an_error_not_a_crash():
     with pytest.raises(NoContent):
         extract(b"<div>" * 100_000 + PROSE.encode(), URL)

@@ -250,6 +250,7 @@ def test_a_list_that_is_cancelled_names_its_job(connect: Callable[[], Line]) -> 
     assert [each["state"] for each in found["items"]] == ["pending"]
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_dropped_while_others_are_served(connect: Callable[[], Line]) -> None:
     deaf, other = connect(), connect()
     deaf.sock.settimeout(0.1)
