@@ -114,6 +114,7 @@ class App(Collecting):
         names, given = query.weighted(collections)
         asked = query.parse(checked_question(question), query.today())
         opened = self.generation(names)
+        opened.check_collections(names, self.way_to)
         weights = {**self._weights(opened.manifest.collections), **given}
         return asked, opened, {"scope": query.scope(opened, asked, names), "weights": weights}
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from .pipeline import Growth, Reader, Report
 from .proposal import Plan
 from .search import history, roster
 from .search.database import writer
+from .search.generation import NAMES
 from .search.history import Change
 from .search.store import CRAWL_DB, Receipt, Store, look
 
@@ -65,10 +67,12 @@ class Collecting(Holdings):
             return handbook.source()
         return sources.load(name, self.settings.folders.sources)
 
-    def _way_to(self, name: str) -> str:
+    def way_to(self, name: str) -> str:
         """What has the collection NAME read, or where to look when there is none of that name."""
-        there = name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources)
-        return f"ragmacs crawl {name}" if there else "ragmacs collections lists the names"
+        if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
+            return f"ragmacs crawl {name}"
+        close = get_close_matches(name, [each for each, _, _ in self.known_collections()], n=1)
+        return f"did you mean {close[0]!r}? {NAMES}" if close else NAMES
 
     def wanted(self, targets: Sequence[str], name: str | None = None) -> list[Source]:
         """The collections that TARGETS name, and one, called NAME, made of the addresses among them."""
@@ -176,7 +180,7 @@ class Collecting(Holdings):
         """
         known = store.collection(name)
         if known is None:
-            raise NotIndexed(f"the collection {name!r} was never crawled", hint=self._way_to(name))
+            raise NotIndexed(f"the collection {name!r} was never crawled", hint=self.way_to(name))
         source, options = known
         if name == sources.HANDBOOK or name in sources.files(self.settings.folders.sources):
             try:
@@ -258,7 +262,7 @@ class Collecting(Holdings):
             with look(folder) as store:
                 receipts = [each for each in store.receipts(name) if each.status in WITHOUT]
         if not pages and not receipts:
-            raise InvalidParams(f"no pages of {name!r}", hint=self._way_to(name))
+            raise InvalidParams(f"no pages of {name!r}", hint=self.way_to(name))
         listed = [{"url": url, "title": title, "fetched_at": at} for url, title, at in pages]
         names = ("url", "status", "reason", "at")
         without = [{name: getattr(each, name) for name in names} | {"kept": bool(each.page)} for each in receipts]
@@ -276,7 +280,7 @@ class Collecting(Holdings):
             known = [each for each, _, _ in store.collections()]
             if name and name not in known:
                 message = f"the collection {name!r} was never read (there are: {', '.join(known) or 'none'})"
-                raise NotIndexed(message, hint=self._way_to(name))
+                raise NotIndexed(message, hint=self.way_to(name))
             found = {each: None for name in ([name] if name else known) for each in store.history(name, when)}
         return sorted(found, key=lambda each: each.at)
 

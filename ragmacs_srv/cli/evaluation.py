@@ -91,7 +91,7 @@ def evaluate(
 def _lost(app: App, file: Path, asked: Sequence[Question], scope: Sequence[str]) -> dict[str, list[str]]:
     """The questions of FILE that cannot be found; raises NotIndexed when that is all of them."""
     opened = app.generation(scope)
-    opened.check_collections(scope)
+    opened.check_collections(scope, app.way_to)
     lost = evaluation.missing(opened, asked, scope)
     known = [each for each in asked if each.gold]
     if known and len(lost) == len(known):

@@ -41,6 +41,7 @@ from .terms import terms
 
 FORMAT = 4
 REBUILD = "ragmacs reindex"
+NAMES = "ragmacs collections lists the names"
 TEXT, DENSE, ROWS, MANIFEST = "text.db", "dense.faiss", "dense.rows.npy", "MANIFEST"
 LARGE = 50_000  # chunks; from there on a term that many chunks hold costs more than it tells
 FREQUENT = 1_000  # chunks hold a term that is counted when a generation is written
@@ -314,12 +315,12 @@ class Generation:
         )
         return [(Label(*row), json.loads(held), counts[row[0]]) for *row, held in rows]
 
-    def check_collections(self, names: Sequence[str]) -> None:
-        """Raise NotIndexed for a collection that is not in here."""
+    def check_collections(self, names: Sequence[str], way: Callable[[str], str] = lambda _: NAMES) -> None:
+        """Raise NotIndexed for a collection that is not in here; WAY says how to have it."""
         for name in names:
             if name not in self.manifest.collections:
                 known = ", ".join(self.manifest.collections) or "none"
-                raise NotIndexed(f"no pages of {name!r} (indexed: {known})", hint=f"ragmacs crawl {name}")
+                raise NotIndexed(f"no pages of {name!r} (indexed: {known})", hint=way(name))
 
     def _vectors(self) -> vectors.VectorIndex | None:
         if not self.manifest.model_key:

@@ -71,7 +71,7 @@ def _all(app: App) -> list[Resource]:
 
 def _collection(app: App, name: str) -> str:
     opened = app.generation([name])
-    opened.check_collections([name])
+    opened.check_collections([name], app.way_to)
     title = next((title for each, title, _ in app.known_collections() if each == name and title), name)
     pages = opened.pages(name)
     return "\n".join([f"# {title}", "", *(f"- [{title or url}]({url})" for url, title, _ in pages)])

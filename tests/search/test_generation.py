@@ -263,7 +263,7 @@ def test_unknown_pages_and_collections(opened):
     opened.check_collections(["docs", "guides"])
     with pytest.raises(NotIndexed, match=r"'other'.*docs, guides") as error:
         opened.check_collections(["docs", "other"])
-    assert error.value.hint == "ragmacs crawl other"
+    assert error.value.hint == "ragmacs collections lists the names"
 
 
 def test_without_a_model_a_generation_has_no_vectors(tmp_path):

@@ -181,7 +181,7 @@ def test_an_unknown_collection_is_an_error_that_names_the_known_ones(app: App) -
     for name in ("search_docs", "ask_docs"):
         done = call(app, name, **{"query" if name == "search_docs" else "question": "heap", "collection": "dosc"})
         assert "no pages of 'dosc' (indexed: docs)" in done.text
-        assert "Ask the user to run: ragmacs crawl dosc" in done.text
+        assert "did you mean 'docs'?" in done.text
 
 
 def test_a_model_can_filter(app: App) -> None:
