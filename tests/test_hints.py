@@ -36,13 +36,20 @@ def test_the_network_is_blamed_only_for_what_comes_from_it(url: str, said: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("nope", "ragmacs collections lists the names"), ("go-gc", "ragmacs crawl go-gc")]
+    ("name", "hint"),
+    [
+        ("nope", "ragmacs collections lists the names"),
+        ("go-gv", "did you mean 'go-gc'? ragmacs collections lists the names"),
+        ("go-gc", "ragmacs crawl go-gc"),
+    ],
 )
 def test_only_a_collection_that_there_is_can_be_crawled(tmp_path: Path, name: str, hint: str) -> None:
-    environ = {"RAGMACS_HOME": str(tmp_path)}
-    with App(load(environ, {}), environ) as app, pytest.raises(RagmacsError) as caught:
-        app.collection(name)
-    assert caught.value.hint == hint
+    environ = {"RAGMACS_HOME": str(tmp_path), "RAGMACS_SEARCH_MODE": "lexical"}
+    with App(load(environ, {}), environ) as app:
+        for asks in (app.collection, lambda name: app.search("heap", collections=[name])):
+            with pytest.raises(RagmacsError) as caught:
+                asks(name)
+            assert caught.value.hint == hint
 
 
 def test_a_question_at_the_terminal_ends_at_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +63,9 @@ def test_a_question_at_the_terminal_ends_at_sigterm(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(typer, "confirm", asked)
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled) as caught:
             Terminal({}, json=False, no_server=True, sink=ignore, cancel=Cancel()).confirm("Read this?")
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert caught.value.hint == "nothing was begun"
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -101,4 +101,4 @@ def _agreed(name: str, question: str) -> None:
                 f"{name} needs consent: {question}", hint="add --yes, after you have looked at the code"
             )
     elif not typer.confirm(question, err=True):
-        raise Cancelled()
+        raise Cancelled(hint="nothing was begun")

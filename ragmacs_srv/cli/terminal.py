@@ -82,7 +82,7 @@ class Terminal:
         try:
             return typer.confirm(question, default=True, err=True)
         except typer.Abort as exc:
-            raise Cancelled from exc
+            raise Cancelled(hint="nothing was begun") from exc
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
