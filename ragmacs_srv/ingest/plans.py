@@ -293,6 +293,8 @@ def _without_scheme(text: str, look: Look) -> Guess:
     if _HOST.fullmatch(text) and not ("/" not in text and _DOCUMENT.search(text)):
         return _web(f"https://{text}")
     message = f"there is no collection, file or address {shown(text)!r}" if text else "give an address"
+    if (scheme := kinds.scheme_of(text)) and "://" in text:
+        message = f"addresses of {scheme}: are not read, only of {', '.join(kinds.KINDS)}"
     hint = "https://…, a path such as ./notes, info:elisp, man:ls, godoc:sync, stackexchange:go+garbage-collection"
     raise InvalidParams(message, hint=hint)
 

@@ -138,6 +138,11 @@ def test_what_means_nothing_is_told_with_what_to_type_instead(typed: str, hint: 
     assert hint in caught.value.hint
 
 
+def test_a_scheme_that_is_not_read_is_told_beside_those_that_are() -> None:
+    with pytest.raises(InvalidParams, match=r"ftp: are not read.*https.*stackexchange.*man"):
+        guess("ftp://x", look)
+
+
 def test_who_may_not_look_learns_nothing_of_the_disk() -> None:
     assert guess("/n/nothing").source.seeds == guess("/n/../n/nothing").source.seeds == ("file:///n/nothing",)
     with pytest.raises(InvalidParams):
