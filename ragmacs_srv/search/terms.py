@@ -45,6 +45,8 @@ STOP = frozenset(
     through to too under until up use used using ve very want was way we were what when where which while who whom
     why will with would you your yours e.g i.e""".split()  # noqa: SIM905 - a list of words reads better as words
 )
+# Those that the index knows, too: "many" and "much" of a question only ask for a number.
+ASKING = STOP | {"many", "much"}
 # The same in other languages. Only questions are read with them: to the index, "die" and "comment" are English.
 FOREIGN = tuple(
     frozenset(words.split())
@@ -83,7 +85,7 @@ def content_spans(question: str) -> dict[str, tuple[int, int]]:
     spans: dict[str, tuple[int, int]] = {}
     for match in CONTENT.finditer(question):
         spans.setdefault(match.group(), match.span())
-    stop = max((STOP, *FOREIGN), key=lambda words: sum(word.lower() in words for word in spans))
+    stop = max((ASKING, *FOREIGN), key=lambda words: sum(word.lower() in words for word in spans))
     return {word: span for word, span in spans.items() if word.lower() not in stop and terms(word)}
 
 

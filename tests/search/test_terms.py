@@ -199,3 +199,8 @@ def test_every_term_is_one_token_of_the_index_and_no_syntax(text: str) -> None:
     for term in made:
         assert db.execute("SELECT rowid FROM lexicon WHERE lexicon MATCH ?", (f'"{term}"',)).fetchall() == [(1,)]
     db.close()
+
+
+def test_a_question_for_a_number_has_no_name_in_many_or_much() -> None:
+    assert [*content_spans("How many pools, and how much heap?")] == ["pools", "heap"]
+    assert terms("many pools") == ["many", "pool"]
