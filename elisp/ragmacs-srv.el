@@ -506,11 +506,15 @@ Signal a `user-error' when there is none."
   "Return title and heading of SOURCE, a citation or a result, as one line."
   (let* ((title (or (plist-get source :title) ""))
          (path (append (plist-get source :heading) nil))
-         (heading (or (car (last path)) title)))
+         (heading (or (car (last path)) title))
+         (anchor (or (plist-get source :anchor) "")))
     (replace-regexp-in-string "[ \t\n]+" " "
-                              (cond ((equal heading title) title)
-                                    ((string-empty-p title) heading)
-                                    (t (format "%s, %s" title heading))))))
+                              (concat (cond ((equal heading title) title)
+                                            ((string-empty-p title) heading)
+                                            (t (format "%s, %s" title heading)))
+                                      ;; Sections of one PDF are often titled alike.
+                                      (when (string-match "\\`page=\\([0-9]+\\)\\'" anchor)
+                                        (format ", page %s" (match-string 1 anchor)))))))
 
 (defun ragmacs-srv-next (&optional back)
   "Go to the next source, or BACK to the one before.

@@ -28,7 +28,7 @@ def dumps(value: object, indent: int | None = 1) -> str:
 def results(found: Mapping[str, Any]) -> str:
     """What a search found: three lines for each section."""
     lines = (
-        f"{n}. {' > '.join(each['heading'])}\n   {each['link']}\n   {_snippet(each['text'])}"
+        f"{n}. {' > '.join(each['heading'])}{_paper(each['link'])}\n   {each['link']}\n   {_snippet(each['text'])}"
         for n, each in enumerate(found["results"], 1)
     )
     return "\n".join(lines) or "nothing found"
@@ -107,7 +107,13 @@ def _citation(citation: Mapping[str, Any]) -> str:
     heading = citation["heading"][-1] if citation["heading"] else citation["title"]
     name = heading if heading == citation["title"] else f"{citation['title']}, {heading}"
     origin = f" (read from {citation['fetched_from']})" if citation.get("fetched_from") else ""
-    return f"[{citation['n']}] {name} <{citation['link']}>{origin}"
+    return f"[{citation['n']}] {name}{_paper(citation['link'])} <{citation['link']}>{origin}"
+
+
+def _paper(link: str) -> str:
+    """Which page of a PDF LINK opens, behind its title; "" elsewhere: sections of one PDF are often titled alike."""
+    number = link.rpartition("#page=")[2]
+    return f", page {number}" if number != link and number.isdecimal() else ""
 
 
 def _server(server: Mapping[str, Any]) -> str:
