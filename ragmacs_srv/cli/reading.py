@@ -88,20 +88,6 @@ def remove(terminal: Terminal, target: Annotated[str, typer.Argument(metavar="CO
     terminal.print(shape, f"removed {render.count(removed, 'page')}{said}")
 
 
-@command()
-def fetch(
-    terminal: Terminal,
-    url: Annotated[str, typer.Argument(help="With #anchor: that section only.")],
-    allow: Allow = None,
-    mirror: Mirror = None,
-) -> None:
-    """Print one page as Markdown; nothing is stored."""
-    with terminal.app() as app:
-        page = app.read(url, allow=entries(allow), mirror=entries(mirror))
-    page = page.at(url.partition("#")[2])
-    terminal.print(page.as_json(), page.markdown())
-
-
 def _sources(app: App, targets: Sequence[str], file: Path | None, name: str | None) -> list[Source]:
     """The collections to crawl: named ones, and one made of the given addresses."""
     if file is not None and not targets:

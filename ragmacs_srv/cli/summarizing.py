@@ -1,4 +1,4 @@
-"""A page or a file becomes a summary."""
+"""A page or a file becomes a summary, or Markdown."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ def summarize(
         return
     for note in summary.notes:
         terminal.say(f"note: {note}")
+
+
+@command()
+def fetch(
+    terminal: Terminal,
+    url: Annotated[str, typer.Argument(help="With #anchor: that section only.")],
+    allow: Allow = None,
+    mirror: Mirror = None,
+) -> None:
+    """Print one page as Markdown; nothing is stored."""
+    with terminal.app() as app:
+        page = app.read(url, allow=entries(allow), mirror=entries(mirror))
+    page = page.at(url.partition("#")[2])
+    terminal.print(page.as_json(), page.markdown())
 
 
 def _file(name: str) -> Response:
