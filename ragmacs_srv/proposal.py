@@ -94,7 +94,14 @@ def _moved(plan: Plan, url: str) -> Plan:
 def _with_listed(plan: Plan, seed: str, reader: Reader, cancel: Cancel) -> Plan:
     """PLAN with the documents that SEED stands for counted, as far as they would be read and one request tells."""
     batch = BATCH.get(kinds.scheme_of(seed), 0)
-    listed = list(_pages(plan.source, seed, batch or plan.source.max_pages + 1, reader, cancel))
+    outside: list[str] = []
+    most = batch or plan.source.max_pages + 1
+    listed = list(islice(_pages(plan.source, seed, reader, cancel, outside), most))
+    if outside and not listed and sitemaps.is_list(seed):
+        raise NoContent(
+            f"none of the pages that {seed} lists is in its folder: the first is {outside[0]}",
+            hint=f"ragmacs add {origin(outside[0])}/; a collection file with allow reads what stands elsewhere",
+        )
     if listed == [seed]:
         reader.read(seed, cancel)  # only a list says that what is on it is there
     if seed.startswith("file:") and any(each.endswith((".html", ".htm")) for each in listed):
@@ -122,7 +129,11 @@ def _listed_by_itself(plan: Plan, reader: Reader, cancel: Cancel) -> Plan:
     return plan
 
 
-def _pages(source: Source, seed: str, most: int, reader: Reader, cancel: Cancel) -> Iterator[str]:
-    """Of what SEED stands for, the first MOST that SOURCE wants."""
+def _pages(source: Source, seed: str, reader: Reader, cancel: Cancel, outside: list[str]) -> Iterator[str]:
+    """Of what SEED stands for, what SOURCE wants; the rest of what is met goes into OUTSIDE."""
     found = kinds.of(seed).pages(seed, reader.means, cancel)
-    return islice((each for each in found if not in_scope(source, each)), most)
+    for each in found:
+        if in_scope(source, each):
+            outside.append(each)
+        else:
+            yield each

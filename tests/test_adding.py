@@ -97,7 +97,7 @@ def test_a_removed_collection_takes_along_the_file_that_nobody_changed(run: Cli,
 
 def test_later_writes_the_file_and_asks_for_no_page_more(run: Cli, site: Site, home: Path) -> None:
     done = run("add", "go.dev/blog/context", "--later", "--yes", *mirror(site))
-    assert "ragmacs crawl go.dev" in done.out
+    assert f"ragmacs crawl go.dev --mirror=https://go.dev={site.origin} reads it" in done.out
     asked = len(site.asked)
     assert file(home, "go.dev").is_file()
     assert run("collections", "go.dev").code == 2
@@ -203,6 +203,17 @@ def test_a_site_that_lists_its_pages_is_read_by_that_list(run: Cli) -> None:
         assert (cut["documents"], cut["whole"]) == (1, False)
         done = run("add", f"{site.origin}/", "--yes", "--json", *allow)
         assert done.json["crawls"][0]["outcomes"] == {"new": 2}
+
+
+def test_a_list_of_nothing_but_other_sites_says_so(run: Cli, home: Path) -> None:
+    pages = "<url><loc>https://elsewhere.org/doc/a</loc></url><url><loc>https://elsewhere.org/b</loc></url>"
+    body = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{pages}</urlset>'
+    with serve(lambda _: Answer(body.encode(), type="application/xml")) as site:
+        done = run("add", f"{site.origin}/sitemap.xml", "--allow", site.origin, "--yes")
+    assert done.code == 4
+    assert "the first is https://elsewhere.org/doc/a" in done.err
+    assert "ragmacs add https://elsewhere.org/;" in done.err
+    assert not (home / "sources").exists()
 
 
 def test_politeness_is_counted_in_minutes(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

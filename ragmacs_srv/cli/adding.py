@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,9 @@ def add(
         written = [sources.write(each.source, app.settings.folders.sources) for each in made if _is_new(app, each)]
     names = [each.source.name for each in made]
     if later:
-        said = [f"{path} is written" for path in written] + [f"ragmacs crawl {' '.join(names)} reads it"]
+        flags = [*(f"--allow={each}" for each in opened), *(f"--mirror={each}" for each in mirrored)]
+        reads = shlex.join(["ragmacs", "crawl", *names, *flags])  # a file does not hold how pages are fetched
+        said = [f"{path} is written" for path in written] + [f"{reads} reads it"]
         terminal.print({**shape, "written": list(map(str, written))}, "\n".join(said))
         return 0
     return crawl(terminal, names, depth=depth, max_pages=max_pages, allow=allow, mirror=mirror, mode=mode) or 0
