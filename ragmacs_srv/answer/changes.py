@@ -19,6 +19,7 @@ _R = rf"(?P<from>{_RELEASE})"
 _TO = rf"(?P<to>{_RELEASE})"
 _RECENT = r"(?:last|latest|newest|past|(?:most )?recent)"
 _MANY = r"(?:releases|versions)"
+_NEWS = r"(?:changes|improvements|news)(?:\s(?:to|in|of|for|about)\b|\s?[?.!]?\s*$)"
 _COUNT = r"(?P<count>\d\d?|two|three|four|five|six|couple of|few)?"
 # What of a question names the releases, the most telling first. None of them can match in more than linear time.
 _RANGES: Mapping[str, re.Pattern[str]] = {
@@ -32,6 +33,7 @@ _RANGES: Mapping[str, re.Pattern[str]] = {
         "until": rf"\b(?:until|up to|till)\s{_R}",
         "last": rf"\b(?:(?:in|over|with|of|by)\s)?(?:the\s)?{_RECENT}\s{_COUNT}\s?(?:go\s)?{_MANY}",
         "newest": rf"\b(?:in|with|of|by)\s(?:the\s)?{_RECENT}\s(?:go\s)?(?:release|version)",
+        "news": rf"^\s*(?:what (?:are|were)\s)?(?:the\s)?{_RECENT}\s(?=(?:[\w.'-]+\s){{0,3}}{_NEWS})",
         "which": r"\b(?:(?:since|in|as of|from|with)\s)?(?:which|what)\s(?:go\s)?(?:release|version)s?(?:\sof\sgo)?",
         "when": r"\bwhen\s(?:was|were|did)\b",
         "in": rf"\b(?:in|with|by|of|for)\s(?:the\s)?{_R}",
@@ -136,7 +138,7 @@ def _about(topic: Topic, kind: str, found: re.Match[str]) -> Change:
             return Change(topic, last=until)
         case "until":
             return Change(topic, last=start)
-        case "last":
+        case "last" | "news":
             return Change(topic, newest=_count(named.get("count")))
         case "newest":
             return Change(topic, newest=1)

@@ -66,7 +66,7 @@ class Found:
     @property
     def missing(self) -> str:
         """Why there is nothing, for the reader; "" where nobody named a release: it may not be one of Go's."""
-        if self.parts or self.change.which:
+        if self.parts or self.change.which or self.change.newest:
             return ""
         if self.silent:
             return f"the notes of {named(self.silent)} do not mention {self.change.topic.text!r}"

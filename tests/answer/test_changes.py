@@ -29,6 +29,8 @@ ASKED: list[tuple[str, str, dict[str, object]]] = [
     ("What's new in the last releases for the garbage collector?", GC, {"newest": FEW}),
     ("What is new for GOGC in the last three Go releases?", "GOGC", {"newest": 3}),
     ("What changed about escape analysis in the latest release?", "escape analysis", {"newest": 1}),
+    ("latest GC changes", GC, {"newest": FEW}),
+    ("What are the most recent improvements to the garbage collector?", GC, {"newest": FEW}),
     ("which release added the memory limit?", LIMIT, {"which": True}),
     ("Which Go version introduced runtime.AddCleanup?", "runtime.AddCleanup", {"which": True}),
     ("since which version does Go have a memory limit", LIMIT, {"which": True}),
@@ -60,6 +62,10 @@ def test_a_question_of_releases_is_understood(question: str, topic: str, wanted:
         "What changed in headscale since 0.28?",
         "What changed since Go 1.24?",  # everything: there is no topic
         "How do I add a memory limit in Go 1.19?",
+        "latest changes",
+        "latest value of GOGC that changes nothing",
+        "the last GC cycle changes the heap goal",
+        "run the latest binary after changes to the config",
         "",
     ],
 )

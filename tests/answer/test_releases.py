@@ -124,6 +124,7 @@ def test_an_answer_goes_release_by_release_the_newest_first(opened: Generation, 
         ("what changed about the GC before 1.19", ["1.18", "1.9"]),
         ("Which release added the memory limit?", ["1.19"]),
         ("What changed about the collector in the newest release?", ["1.22"]),
+        ("latest memory limit changes", ["1.19"]),
     ],
 )
 def test_the_releases_are_those_that_were_asked_about(opened: Generation, question: str, expected: list[str]) -> None:
@@ -147,8 +148,9 @@ def test_notes_that_do_not_speak_of_it_are_named(opened: Generation) -> None:
     assert "the notes of Go 1.22 to 1.19 do not mention 'gardeners'" in made.notes
 
 
-def test_a_question_for_a_release_of_something_else_is_answered_as_ever(opened: Generation) -> None:
-    made = answer(opened, "Which version introduced gardeners?")
+@pytest.mark.parametrize("question", ["Which version introduced gardeners?", "latest gardeners changes"])
+def test_a_question_for_a_release_of_something_else_is_answered_as_ever(opened: Generation, question: str) -> None:
+    made = answer(opened, question)
     assert groups(made) == []
     assert not any("notes of" in note for note in made.notes)
 
