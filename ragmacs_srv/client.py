@@ -12,7 +12,7 @@ import os
 import sys
 
 from . import __version__, render
-from .meeting import configuration, data_folder, is_private, load, own_settings, socket_path
+from .meeting import EXCLUDING, configuration, data_folder, is_private, load, own_settings, socket_path
 
 TYPE_CHECKING = False  # typing takes as long to load as all of this
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def parse(argv: Sequence[str]) -> Command | None:
     flags: dict[str, list[str]] = {}
     rest = iter(argv[1:])
     for each in rest:
-        if each == "-" or not each.startswith("-"):
+        if each == "-" or not each.startswith("-") or (argv[0] in QUESTIONS and each.startswith(EXCLUDING)):
             words.append(each)
             continue
         flag, equals, value = each.partition("=") if each.startswith("--") else (each, "", "")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET_PATH_LIMIT = 103  # bytes that every system takes in the address of a unix socket
+EXCLUDING = ("-site:", "-release:")  # what words of a question begin with that look like options
 NO_SETTINGS = {"RAGMACS_HOME", "RAGMACS_DEBUG"}  # all but these and [serve] can change an answer
 
 

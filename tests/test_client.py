@@ -146,6 +146,8 @@ SERVED: list[tuple[int, tuple[str, ...]]] = [
     (3, ("search", "heap site:nowhere.example")),
     (2, ("search", "site:go.example", "--json")),
     (0, ("ask", f"{QUESTION} since:2000 -site:nowhere.example")),
+    (0, ("ask", QUESTION, "-site:nowhere.example", "--json")),
+    (0, ("search", "heap", "-release:9.99", "cycle", "--json")),
     (3, ("ask", "heap release:9.99", "--json")),
     (2, ("search", "heap", "-c", "docs=0")),
     (3, ("search", "heap", "-c", "nothing=2")),

@@ -16,7 +16,7 @@ import typer
 
 from .. import __version__, render
 from ..errors import Cancelled, InvalidParams, RagmacsError, StorageError
-from .terminal import cli
+from .terminal import cli, shielded
 
 # Each registers its commands, in the order of --help.
 from . import asking, summarizing, batching, adding, reading, state, serving, models, evaluation  # isort: skip  # noqa: F401
@@ -40,7 +40,9 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(cli(standalone_mode=not as_json))  # standing alone, it prints wrong usage itself, for people
+        sys.exit(
+            cli(shielded(sys.argv[1:]), standalone_mode=not as_json)
+        )  # standing alone, it prints wrong usage itself, for people
     except UsageError as exc:
         _fail(InvalidParams(exc.format_message(), hint="ragmacs --help"))
     except RagmacsError as exc:

@@ -12,7 +12,7 @@ import typer
 from .. import registry, render
 from ..errors import Cancelled, InvalidParams
 from ..model import Answer
-from .terminal import HERE, Collections, Mode, Terminal, command, text_of
+from .terminal import HERE, Collections, Mode, Terminal, command, question_of, text_of
 
 FILTERS = "Filters: site:go.dev/blog, -site:go.dev, release:1.21, since:2024, since:7d."
 
@@ -30,7 +30,7 @@ def ask(
     flags = {"search_mode": mode, "answer_max_chars": max_chars, "llm_base_url": "" if no_llm else None}
     with terminal.app(**flags) as app:
         answer = None
-        for piece in app.ask(text_of(" ".join(question)), collections=collection or ()):
+        for piece in app.ask(question_of(question), collections=collection or ()):
             if isinstance(piece, Answer):
                 answer = piece
             elif not terminal.json:
@@ -54,7 +54,7 @@ def search(
     """List the sections that match best."""
     started = time.monotonic()
     with terminal.app(search_mode=mode) as app:
-        results = app.search(text_of(" ".join(query)), k=limit, collections=collection or ())
+        results = app.search(question_of(query), k=limit, collections=collection or ())
     found = {**results.as_json(), "took_ms": round((time.monotonic() - started) * 1000)}
     terminal.print(found, render.results(found))
     for note in render.result_notes(found):

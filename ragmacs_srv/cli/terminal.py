@@ -20,6 +20,7 @@ from .. import render, settings
 from ..app import App
 from ..errors import Cancelled, InvalidParams
 from ..events import Cancel, Progress, Sink, ignore
+from ..meeting import EXCLUDING
 
 cli = typer.Typer(
     name="ragmacs",
@@ -187,6 +188,16 @@ def _progress(quiet: bool) -> Iterator[Sink]:
         yield sink
     finally:
         bar.stop()
+
+
+def shielded(argv: Sequence[str]) -> list[str]:
+    """ARGV with what excludes pages from a search, such as -site:go.dev, so that it is taken for no option."""
+    return [f" {each}" if each.startswith(EXCLUDING) else each for each in argv]
+
+
+def question_of(words: Sequence[str]) -> str:
+    """WORDS of a question, shielded or not, as one text; what stdin has where that is "-"."""
+    return text_of(" ".join(each[1:] if each[1:].startswith(EXCLUDING) else each for each in words))
 
 
 def text_of(argument: str) -> str:
