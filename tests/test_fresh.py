@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +17,15 @@ from typing import Final
 import pytest
 
 from ragmacs_srv import pipeline
-from ragmacs_srv.errors import FetchError
+from ragmacs_srv.errors import Cancelled, FetchError
+from ragmacs_srv.events import Cancel, Sink, ignore
 from ragmacs_srv.ingest import kinds
 from ragmacs_srv.ingest.fetch import Fetcher
 from ragmacs_srv.ingest.kinds import Means, web
 from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Source
 from ragmacs_srv.pipeline import Reader, Report, walk
+from ragmacs_srv.search import roster
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
@@ -59,8 +62,8 @@ class World:
         self.extractor = extractor
         self.resolves = True
 
-    def crawl(self, site: Site, **changes: object) -> Report:
-        return self._walk(site, pipeline.crawl, **changes)
+    def crawl(self, site: Site, *, cancel: Cancel | None = None, sink: Sink = ignore, **changes: object) -> Report:
+        return self._walk(site, partial(pipeline.crawl, cancel=cancel, sink=sink), **changes)
 
     def retry(self, site: Site) -> Report:
         return self._walk(site, pipeline.retry)
@@ -481,6 +484,19 @@ def test_what_an_update_found_changed_is_remembered(world: World, site: Site) ->
     assert not list(world.store.problems())
     world.store.remove_collection("demo")
     assert seen(world, "2020") == []
+
+
+def test_an_update_that_was_stopped_tells_what_is_new_though_the_list_of_collections_is_lost(
+    world: World, site: Site
+) -> None:
+    world.crawl(site)
+    site.routes = pages("a", "b", "c", "d")
+    cancel = Cancel()
+    with pytest.raises(Cancelled):
+        world.crawl(site, cancel=cancel, sink=lambda _: cancel.cancel())
+    (world.store.folder / roster.FILE).unlink()  # as on a full disk
+    world.crawl(site)
+    assert ("new page", "d") in seen(world)
 
 
 def test_a_page_that_moved_and_one_that_is_read_otherwise_changed_nothing(

@@ -287,11 +287,11 @@ class Store:
     def start_crawl(self, source: Source, options: dict[str, Any], now: str) -> str:
         """Note that a crawl of SOURCE begins; returns when it began: earlier than NOW if it resumes one."""
         stored, wanted = json.dumps(asdict(source)), json.dumps(options)
-        rows = list(self._rows("collections", "name = ?", source.name))
-        resumes = rows and not rows[0]["finished"] and (rows[0]["source"], rows[0]["options"]) == (stored, wanted)
-        started = str(rows[0]["started"]) if resumes else now
+        last = next(self._rows("collections", "name = ?", source.name), None)
+        resumes = last and last["finished"] < last["started"] and (last["source"], last["options"]) == (stored, wanted)
+        started = str(last["started"]) if last and resumes else now
         with self._transaction():
-            self._insert("collections", (source.name, stored, wanted, started, ""))
+            self._insert("collections", (source.name, stored, wanted, started, last["finished"] if last else ""))
         self.tell(source.name, started=started)
         return started
 
@@ -299,7 +299,8 @@ class Store:
         """Note that the crawl of collection NAME met its last address."""
         with self._transaction():
             for row in list(self._rows("collections", "name = ?", name)):
-                self._insert("collections", (name, row["source"], row["options"], row["started"], now))
+                finished = max(now, row["started"])  # whatever the clock says: it is finished
+                self._insert("collections", (name, row["source"], row["options"], row["started"], finished))
         self.tell(name, finished=now)
 
     def tell(self, name: str, *, started: str = "", finished: str = "") -> None:
@@ -311,9 +312,7 @@ class Store:
         elif name in known:
             held[name] = self._state(name)
             if before:
-                held[name] = replace(
-                    held[name], finished=held[name].finished or before.finished, confirmed=before.confirmed
-                )
+                held[name] = replace(held[name], confirmed=before.confirmed)
             if finished and roster.is_confirmed(self._answers(name, with_page=True)):
                 held[name] = replace(held[name], confirmed=finished)
         roster.write(self.folder, {each: held.get(each) or self._state(each) for each in known})
@@ -352,7 +351,7 @@ class Store:
         return None
 
     def collections(self) -> list[tuple[str, str, bool]]:
-        """(name, title, finished) of every collection that was ever crawled."""
+        """(name, title, whether a crawl of it was ever finished) of every collection."""
         rows = self._rows("collections", "1 ORDER BY name")
         return [(row["name"], json.loads(row["source"])["title"], bool(row["finished"])) for row in rows]
 
@@ -368,11 +367,8 @@ class Store:
         return None
 
     def was_read(self, name: str) -> bool:
-        """Whether a crawl of collection NAME ever met its last address, as far as is known."""
-        if any(finished for each, _, finished in self.collections() if each == name):
-            return True
-        state = roster.read(self.folder).get(name)
-        return state is not None and state.finished != ""
+        """Whether a crawl of collection NAME ever met its last address."""
+        return any(finished for each, _, finished in self.collections() if each == name)
 
     # What changed
 
