@@ -286,7 +286,8 @@ class Collecting(Holdings):
 
     def _read(self, store: Store, reader: Reader, source: Source, options: dict[str, Any] | None) -> Report:
         """Read SOURCE into STORE, without OPTIONS only what failed the last time; much of it is shown meanwhile."""
-        growth = Growth(lambda: self._show(store, reader), store.count()[1], GROWN_CHUNKS)
+        before = store.count()[1] - store.grown
+        growth = Growth(lambda: self._show(store, reader), before + store.grown, GROWN_CHUNKS)
         walk = pipeline.retry if options is None else partial(pipeline.crawl, options=options)
         report = walk(
             store,
@@ -294,7 +295,7 @@ class Collecting(Holdings):
             source,
             sink=self.sink,
             cancel=self.cancel,
-            grown=lambda: growth(store.count()[1]),
+            grown=lambda: growth(before + store.grown),  # to count them all takes ever longer
         )
         sites = {origin(url) for url in source.seeds if url.startswith("http")}
         pipeline.drop_repeats(store, reader, sorted(sites))

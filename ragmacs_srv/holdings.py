@@ -263,7 +263,10 @@ class Holdings(Composition):
     ) -> Manifest | None:
         """Publish STORE as it is now, with the vectors of MODEL that there are."""
         model = model or self._indexed_by(store)
-        return pipeline.publish(store, reader, model, rerank=self.settings.search.rerank, force=force)
+        made = pipeline.publish(store, reader, model, rerank=self.settings.search.rerank, force=force)
+        if made:
+            store.tell(*(name for name, _, _ in store.collections()))
+        return made
 
     def _indexed_by(self, store: Store) -> Named | None:
         """Whose vectors are kept while no others are made: those that readers have, or else the model's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from ragmacs_srv.ingest.worker import Extractor
 from ragmacs_srv.model import Source
 from ragmacs_srv.pipeline import Reader, Report, walk
 from ragmacs_srv.search import roster
+from ragmacs_srv.search import store as store_module
+from ragmacs_srv.search.database import connect
 from ragmacs_srv.search.embed import Words
 from ragmacs_srv.search.store import Store
 from tests.conftest import Cli
@@ -431,6 +434,35 @@ def test_collections_are_listed_with_their_state_while_somebody_writes(run: Cli,
         ("b", "failed", False),
         ("c", "gone", True),
     ]
+
+
+def test_the_size_of_a_collection_is_that_of_what_readers_see(run: Cli, site: Site) -> None:
+    def shown() -> dict[str, object]:
+        return next(row for row in run("collections", "--json").json["collections"] if row["name"] == "demo")
+
+    run("crawl", f"{site.origin}/", "--name", "demo", "--depth", "1", "--allow", site.origin)
+    before = shown()
+    run("remove", f"{site.origin}/b")
+    after = shown()
+    assert (before["pages"], after["pages"], after["state"]) == (4, 3, "fresh")
+    assert after["chunks"] < before["chunks"] and after["bytes"] < before["bytes"]  # type: ignore[operator]
+
+
+def test_pages_are_not_all_counted_at_every_page(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def traced(path: Path) -> sqlite3.Connection:
+        db = connect(path)
+        db.set_trace_callback(said.append)
+        return db
+
+    monkeypatch.setattr(store_module, "connect", traced)
+    for n in range(12):
+        (tmp_path / f"{n}.md").write_text(f"# Note {n}\n\n{prose(f'note{n}')}\n")
+    for command in (("crawl", tmp_path.as_uri(), "--name", "notes"), ("update", "notes")):
+        said.clear()
+        run(*command)
+        assert 0 < sum("FROM chunks" in each and "count(" in each for each in said) < 12
 
 
 def test_a_collection_whose_file_is_wrong_says_so_in_its_line(run: Cli, home: Path) -> None:

@@ -238,7 +238,7 @@ class Walk:
 
     def follow(self, old: str, new: str) -> None:
         """Lead the addresses that had the text of the page OLD to NEW, where it is now."""
-        for receipt in [each for each in self.store.receipts(self.source.name) if each.page == old]:
+        for receipt in self.store.receipts_with(self.source.name, old):
             status, reason = ("new", "") if receipt.url == new else (receipt.status, receipt.reason)
             self.store.record(replace(receipt, page=new, status=status, reason=reason))
 
@@ -320,7 +320,8 @@ class Walk:
             sink(Progress(f"crawl {self.source.name}", frontier.taken + n, frontier.taken + len(asked), receipt.url))
             report.add(self.visit(Visit(receipt.url, 0), receipt) if receipt.url in due else receipt)
         if not frontier.cut:
-            self.take_leave([each for each in departed if each not in asked], report)
+            still = {each.url for each in asked}
+            self.take_leave([each for each in departed if each.url not in still], report)
 
     def take_leave(self, departed: Iterable[Receipt], report: Report) -> None:
         """Mark what nothing leads to any more; what was marked before leaves the collection."""

@@ -58,8 +58,18 @@ def _m003_history(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX history_at ON history (at)")
 
 
+def _m004_addresses(db: sqlite3.Connection) -> None:
+    """Of a folder that was renamed, every page asks which addresses have it."""
+    db.execute("CREATE INDEX receipts_page ON receipts (page, collection, url)")
+
+
 # Numbered by position; a released one is never edited, only followed by another.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_tables, _m002_tokens, _m003_history)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _m001_tables,
+    _m002_tokens,
+    _m003_history,
+    _m004_addresses,
+)
 TABLES = (
     *("collections", "pages", "sections", "chunks", "members", "receipts", "repeats", "vectors"),
     *("projections", "tokens", "history"),

@@ -72,6 +72,8 @@ def standing(
         return "unknown" if pages else "never read"
     if state.started > state.finished:
         return "being read" if writing else "stopped"
+    if state.pages != pages:  # its crawl is over, and readers do not have it yet
+        return "being indexed" if writing else "not indexed"
     days = days_since(state.confirmed, now)
     old = old_days and (days is None or days > old_days)
     failed = [f"{state.failed:,} failed"] if state.failed else []

@@ -96,6 +96,7 @@ class Store:
         another process holds it, IndexCorrupt or IndexMismatch when it cannot be used.
         """
         self.folder = folder
+        self.grown = 0  # chunks that pages have now and had not when this was opened
         self._lock = take_lock(folder) if not readonly else rest_lock(folder) if at_rest else -1
         try:
             with mapped():
@@ -151,7 +152,7 @@ class Store:
     ) -> None:
         """Write a page, its sections, the chunks of each, its membership, its receipt and CHANGES: all or nothing."""
         with self._transaction():
-            self._drop_page(page.url)
+            dropped = self._drop_page(page.url)
             self._insert(
                 "pages",
                 (
@@ -163,6 +164,7 @@ class Store:
             self._insert_text(page.url, page.sections, chunks)
             self._record(receipt)
             self._remember(changes)
+        self.grown += _total(chunks) - dropped
 
     def revalidate(self, url: str, response: Response, links: Sequence[str], receipt: Receipt) -> None:
         """Note that RESPONSE brought the text that the page at URL has: by what to ask next time, and where it leads.
@@ -303,16 +305,15 @@ class Store:
                 self._insert("collections", (name, row["source"], row["options"], row["started"], finished))
         self.tell(name, finished=now)
 
-    def tell(self, name: str, *, started: str = "", finished: str = "") -> None:
-        """Tell readers what became of collection NAME, whose crawl was STARTED or FINISHED just now; see `roster`."""
+    def tell(self, *names: str, started: str = "", finished: str = "") -> None:
+        """Tell readers what became of collections NAMES, whose crawl was STARTED or FINISHED just now; see `roster`."""
         held, known = roster.read(self.folder), [each for each, _, _ in self.collections()]
-        before = held.get(name)
-        if started and before:
-            held[name] = replace(before, started=started)  # its size is counted when it is read
-        elif name in known:
-            held[name] = self._state(name)
-            if before:
-                held[name] = replace(held[name], confirmed=before.confirmed)
+        for name in {*names}.intersection(known):
+            before = held.get(name)
+            if started and before:
+                held[name] = replace(before, started=started)  # its size is counted when it is read
+                continue
+            held[name] = replace(self._state(name), confirmed=before.confirmed if before else "")
             if finished and roster.is_confirmed(self._answers(name, with_page=True)):
                 held[name] = replace(held[name], confirmed=finished)
         roster.write(self.folder, {each: held.get(each) or self._state(each) for each in known})
@@ -359,6 +360,11 @@ class Store:
         """The last receipt of every address that COLLECTION met."""
         for row in self._rows("receipts", "collection = ? ORDER BY url", collection):
             yield Receipt(*tuple(row)[:-1])
+
+    def receipts_with(self, collection: str, page: str) -> list[Receipt]:
+        """The last receipt of every address of COLLECTION that has PAGE."""
+        rows = self._rows("receipts", "collection = ? AND page = ? ORDER BY url", collection, page)
+        return [Receipt(*tuple(row)[:-1]) for row in rows]
 
     def receipt(self, collection: str, url: str) -> Receipt | None:
         """The last receipt of one address in COLLECTION."""
@@ -592,9 +598,11 @@ class Store:
         if not any(self._select("SELECT 1 FROM members WHERE url = ?", page)):
             self._drop_page(page)
 
-    def _drop_page(self, url: str) -> None:
-        for table in ("pages", "sections", "chunks"):
+    def _drop_page(self, url: str) -> int:
+        """Delete the page at URL; returns how many chunks it had."""
+        for table in ("pages", "sections"):
             self._execute(f"DELETE FROM {table} WHERE url = ?", url)
+        return self._execute("DELETE FROM chunks WHERE url = ?", url).rowcount
 
     def _drop_orphans(self) -> int:
         """Delete what belongs to no collection; returns how many pages that were."""

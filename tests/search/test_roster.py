@@ -14,7 +14,8 @@ from tests.search import library
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DOCS = State(
-    "docs", "Docs", "MIT", "2026-05-01T00:00:00+00:00", "2026-05-02T00:00:00+00:00", "2026-05-02T00:00:00+00:00"
+    *("docs", "Docs", "MIT", "2026-05-01T00:00:00+00:00", "2026-05-02T00:00:00+00:00", "2026-05-02T00:00:00+00:00"),
+    pages=3,
 )
 
 
@@ -71,6 +72,8 @@ def test_a_file_that_cannot_be_written_says_nothing(tmp_path: Path) -> None:
         (replace(DOCS, failed=2000), {"old_days": 180}, "old, 2,000 failed"),
         (replace(DOCS, started="2026-06-01"), {"writing": True}, "being read"),
         (replace(DOCS, started="2026-06-01"), {}, "stopped"),
+        (DOCS, {"pages": 2, "writing": True}, "being indexed"),
+        (DOCS, {"pages": 2}, "not indexed"),
     ],
 )
 def test_a_state_in_a_word(state: State | None, options: dict[str, int], word: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -217,6 +218,30 @@ def test_a_crawl_that_did_not_finish_is_resumed(store):
     assert store.start_crawl(replace(source, depth=9), {"allow": []}, "t4") == "t4"
     store.finish_crawl("docs", "t5")
     assert store.start_crawl(replace(source, depth=9), {"allow": []}, "t6") == "t6"
+
+
+def test_a_clock_that_went_back_leaves_no_crawl_unfinished(store):
+    source = library.source("docs")
+    store.start_crawl(source, {}, "t5")
+    store.finish_crawl("docs", "t3")
+    assert store.start_crawl(source, {}, "t6") == "t6"
+
+
+def test_what_leaves_costs_the_same_however_many_stay(tmp_path):
+    costs = []
+    for number in (20, 400):
+        with Store(tmp_path / str(number)) as store:
+            store.start_crawl(library.source("docs"), {}, AT)
+            for n in range(number):
+                url = f"{library.SITE}/{n}"
+                store.record(Receipt("docs", url, "new", url, "", "", "", 0, AT))
+            steps = []
+            store._db.set_progress_handler(partial(steps.append, 1), 1)
+            assert len(store.receipts_with("docs", f"{library.SITE}/7")) == 1
+            store.remove_receipts("docs", [f"{library.SITE}/7"])
+            costs.append(len(steps))
+            store._db.set_progress_handler(None, 1)
+    assert costs[1] < 1.5 * costs[0]
 
 
 def test_a_collection_keeps_its_source_and_options(store):
