@@ -26,7 +26,7 @@ def split(section: Section, *, limit: int, count: Count) -> Iterator[Chunk]:
     """
     room = max(limit - count(" > ".join(section.heading) + "\n"), limit // 4)
     pieces = [piece for block in section.blocks for piece in _pieces(section.text, block, room, count)]
-    for n, (start, end) in enumerate(_pack(pieces, room)):
+    for n, ((start, end), _) in enumerate(_pack(pieces, room)):
         text = section.text[start:end]
         yield Chunk(_id(section, n, text), section.url, section.anchor, section.heading, text, start, end)
 
@@ -36,18 +36,18 @@ def _id(section: Section, n: int, text: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _pack(pieces: list[tuple[Span, int]], room: int) -> Iterator[Span]:
-    """Neighbouring pieces together while they fit."""
+def _pack(pieces: list[tuple[Span, int]], room: int) -> Iterator[tuple[Span, int]]:
+    """Neighbouring pieces together while they fit, with their tokens."""
     start = end = used = 0
     for (first, last), tokens in pieces:
         if used and used + tokens > room:
-            yield start, end
+            yield (start, end), used
             used = 0
         if not used:
             start = first
         end, used = last, used + tokens
     if used:
-        yield start, end
+        yield (start, end), used
 
 
 def _pieces(text: str, block: Block, room: int, count: Count) -> Iterator[tuple[Span, int]]:
@@ -67,9 +67,7 @@ def _cut(text: str, span: Span, room: int, count: Count, borders: list[re.Patter
         yield from (((at, min(at + step, end)), room) for at in range(start, end, step))
         return
     parts = [piece for part in _parts(text, span, borders[0]) for piece in _cut(text, part, room, count, borders[1:])]
-    sizes = dict(parts)
-    for first, last in _pack(parts, room):
-        yield (first, last), sum(size for (a, b), size in sizes.items() if a >= first and b <= last)
+    yield from _pack(parts, room)
 
 
 def _parts(text: str, span: Span, border: re.Pattern[str]) -> Iterator[Span]:

@@ -9,7 +9,10 @@ from pathlib import PurePosixPath
 import pytest
 
 from ragmacs_srv.ingest import asciidoc, infotext, mantext
+from ragmacs_srv.ingest.chunk import split
 from ragmacs_srv.ingest.kinds import saved
+from ragmacs_srv.model import Block, Section
+from ragmacs_srv.search.embed import Words
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +27,11 @@ def origins(text: str) -> object:
     return list(saved._origins(text.encode(), PLACE))
 
 
+def chunks(text: str) -> object:
+    section = Section("https://docs.test/", "", ("Title",), text, (Block("text", 0, len(text)),))
+    return list(split(section, limit=Words.limit, count=Words().count))
+
+
 @pytest.mark.parametrize(
     ("read", "part"),
     [
@@ -35,6 +43,8 @@ def origins(text: str) -> object:
         (asciidoc.read, "http://"),
         (asciidoc.read, "link:"),
         (origins, "<link "),
+        (chunks, "word "),
+        (chunks, "word\n"),
     ],
 )
 def test_a_text_of_one_part_without_end_takes_time_in_proportion(read: Callable[[str], object], part: str) -> None:
