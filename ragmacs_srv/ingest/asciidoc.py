@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -87,6 +88,7 @@ class _Reader:
     at: int = 0
     attributes: dict[str, str] = field(default_factory=lambda: dict(_GIVEN))
     _ids: set[str] = field(default_factory=set)
+    _same: Counter[str] = field(default_factory=Counter)
     _id: str = ""  # of the next block
     _style: str = ""  # of the next block: what stands first between its brackets
     _options: str = ""
@@ -181,9 +183,10 @@ class _Reader:
         if mark:
             slug = re.sub(f"{re.escape(mark)}+", mark, slug).removesuffix(mark)
             slug = slug if self.attributes.get("idprefix", "_") else slug.removeprefix(mark)
-        free, n = slug, 2
+        free, stem = slug, slug + mark
         while free in self._ids:
-            free, n = f"{slug}{mark}{n}", n + 1
+            self._same[stem] += 1
+            free = f"{stem}{self._same[stem] + 1}"
         return free
 
     def _framed(self, text: str) -> bool:
