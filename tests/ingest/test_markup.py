@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ragmacs_srv.errors import NoContent
-from ragmacs_srv.ingest import asciidoc, files, rst
+from ragmacs_srv.ingest import files, rst
 from ragmacs_srv.ingest.extract import extract
 from ragmacs_srv.ingest.sections import pieces
 from ragmacs_srv.model import Page
@@ -391,13 +390,3 @@ def test_what_docutils_cannot_read_is_still_text(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(rst, "html", broken)
     assert page(f"Title\n=====\n\n{WORDS}", "rst").sections[0].text.endswith(WORDS)
-
-
-@pytest.mark.parametrize("part", ["|a", "`a", "((", "{", "<<", "*a ", "_a", "[[", "'`a", "http://x[", "xref:a", "a:: "])
-def test_the_time_that_asciidoc_takes_grows_as_its_length(part: str) -> None:
-    def spent(times: int) -> float:
-        begun = time.process_time()
-        asciidoc.read(part * times)
-        return time.process_time() - begun
-
-    assert spent(8_000) < 40 * max(spent(1_000), 0.002)  # eight times as much, not 64

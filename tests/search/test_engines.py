@@ -134,10 +134,8 @@ def test_a_model_whose_graph_lies_is_refused_and_the_refusal_remembered(tmp_path
     model = ModelFolder("tiny", folder, "test")
     with pytest.raises(export.Unexportable, match="does not agree"):
         export.exported(model, tmp_path / "onnx")
-    start = time.process_time()
     with pytest.raises(export.Unexportable, match=r"does not agree.*to try again, delete"):
         export.exported(model, tmp_path / "onnx")
-    assert time.process_time() - start < 1
     assert not list((tmp_path / "onnx").glob("*.tmp"))
 
 
