@@ -172,6 +172,7 @@ def test_eval_writes_a_run_file_and_figures(run: Cli, guide: Site, tmp_path: Pat
         (("crawl", "--from", "/no/such/file"), 2, "/no/such/file"),
         (("crawl", "https://x.test/", "--name", "../x"), 2, "../x"),
         (("crawl", "https://nowhere.invalid/"), 4, "nowhere.invalid"),
+        (("crawl", "ftp://x.test/"), 4, "hint: https://"),
         (("fetch", "file:///no/such.md"), 4, "/no/such.md does not exist"),
         (("fetch", "http://127.0.0.1:9/"), 4, "--allow http://127.0.0.1:9"),
         (("fetch", "http://10.0.0.1/"), 4, "10.0.0.1"),

@@ -295,8 +295,7 @@ def _without_scheme(text: str, look: Look) -> Guess:
     message = f"there is no collection, file or address {shown(text)!r}" if text else "give an address"
     if (scheme := kinds.scheme_of(text)) and "://" in text:
         message = f"addresses of {scheme}: are not read, only of {', '.join(kinds.KINDS)}"
-    hint = "https://…, a path such as ./notes, info:elisp, man:ls, godoc:sync, stackexchange:go+garbage-collection"
-    raise InvalidParams(message, hint=hint)
+    raise InvalidParams(message, hint=kinds.EXAMPLES)
 
 
 def _path(path: Path, look: Look, saved: str = "") -> Guess:

@@ -87,10 +87,12 @@ def nothing_read(reports: Sequence[Report]) -> FetchError | None:
 
 def _way_out(failed: Sequence[Receipt]) -> str:
     """What to do when all of FAILED gave no page: the network matters only to what comes from there."""
-    kinds = {receipt.url.partition(":")[0] for receipt in failed}
-    if kinds & {"http", "https", "stackexchange"}:
+    schemes = {kinds.scheme_of(receipt.url) for receipt in failed}
+    if schemes & {"http", "https", "stackexchange"}:
         return "check the address and the network; --mirror FROM=TO reads the pages from elsewhere"
-    if "godoc" in kinds:
+    if not schemes & kinds.KINDS.keys():
+        return kinds.EXAMPLES
+    if "godoc" in schemes:
         return "ragmacs doctor shows whether your Go is found; [go] path names it"
     return (
         f"nothing here needs the network; ragmacs collections {failed[0].collection} lists what gave no page, and why"

@@ -30,6 +30,9 @@ KINDS: Final = {  # scheme: module
     "man": "man",
     "saved": "saved",
 }
+EXAMPLES: Final = (
+    "https://…, a path such as ./notes, info:elisp, man:ls, godoc:sync, stackexchange:go+garbage-collection"
+)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.I)
 _EXTRACTED: Final = "application/x-ragmacs-"
 
