@@ -13,7 +13,7 @@ from ..events import Cancel
 from ..model import Answer, Citation, Hit
 from ..render import printable
 from ..search import labels, retrieve
-from ..search.confidence import by_coverage, word_weights
+from ..search.confidence import Verdict, by_coverage, word_weights
 from ..search.embed import Embedder
 from ..search.generation import EVERYWHERE, Generation, Scope
 from ..search.query import EVEN, Weights
@@ -157,9 +157,9 @@ def listed(found: Found, chosen: Sequence[Quoted], results: Results, notes: Sequ
 def _of_releases(generation: Generation, found: Found, chosen: Sequence[Quoted]) -> Results:
     """The sections CHOSEN of FOUND as what a search gives, in the order of the answer."""
     hits = tuple(each.hit for each in chosen)
-    verdict = by_coverage(
-        generation, found.change.topic.text, [" ".join((*hit.section.heading, hit.text)) for hit in hits]
-    )
+    said = [" ".join((*hit.section.heading, hit.text)) for hit in hits]
+    topic = found.change.topic.text
+    verdict = by_coverage(generation, topic, said) if topic else Verdict(1.0, answerable=True, uncovered=())
     return Results(hits, found.mode, found.reason, verdict, generation.manifest.number)
 
 

@@ -10,11 +10,12 @@ from ..search.labels import Release, number
 from ..search.terms import content_spans, terms
 
 FIRST, LAST = (0, 0), (99, 0)
+ALONE = {"upgrade", "between", "since", "onwards", "before", "until", "last", "newest", "in"}  # need no topic
 FEW = 4  # releases that "the last releases" are: those of two years
 SPEAKS = 0.6  # of a topic, weighted by how rare its words are, stands in what speaks of it
 
 _NO_UNIT = r"(?!\.?\d|\w|\s?%|\s(?:cores?|cpus?|[kmgt]i?b|m?s|times)\b)"
-_RELEASE = rf"(?:(?:go|version|release)\s?v?\d|v?1)\.\d{{1,2}}(?:\.\d+)?{_NO_UNIT}"
+_RELEASE = rf"(?:(?:go|version|release)\s?v?[1-9]|v?1)\.\d{{1,2}}(?:\.\d+)?{_NO_UNIT}"
 _R = rf"(?P<from>{_RELEASE})"
 _TO = rf"(?P<to>{_RELEASE})"
 _RECENT = r"(?:last|latest|newest|past|(?:most )?recent)"
@@ -36,13 +37,13 @@ _RANGES: Mapping[str, re.Pattern[str]] = {
         "news": rf"^\s*(?:what (?:are|were)\s)?(?:the\s)?{_RECENT}\s(?=(?:[\w.'-]+\s){{0,3}}{_NEWS})",
         "which": r"\b(?:(?:since|in|as of|from|with)\s)?(?:which|what)\s(?:go\s)?(?:release|version)s?(?:\sof\sgo)?",
         "when": r"\bwhen\s(?:was|were|did)\b",
-        "in": rf"\b(?:in|with|by|of|for)\s(?:the\s)?{_R}",
+        "in": rf"\b(?:in|with|by|of|for|did|does|has)\s(?:the\s)?{_R}",
     }.items()
 }
 # What says that the question is about change; a word of them is no topic.
 _CHANGE = re.compile(
     r"(?:chang|introduc|improv|differen|happen|evol|geänder|änder|fix)\w*|(?:what(?:’|'|\si)?s\s)?new|news|history|added|adds?|"
-    r"removed?|dropped|release\snotes|nouveau\w*|nuevo\w*|chang[ée]\w*|cambi\w*",
+    r"removed?|dropped|brings?|brought|release\snotes|nouveau\w*|nuevo\w*|chang[ée]\w*|cambi\w*",
     re.IGNORECASE,
 )
 _ASKS_CHANGE = re.compile(rf"\b(?:{_CHANGE.pattern})\b", re.IGNORECASE)
@@ -94,6 +95,7 @@ class Topic:
 class Change:
     """A question of what releases changed about `topic`: those from `first` to `last`, or the `newest` of them.
 
+    Without a topic, whose text is "" then, it is about all that they changed.
     With `which` it asks for the release that did something: the best match comes first, not the newest.
     """
 
@@ -110,13 +112,13 @@ class Change:
 
 
 def asked(question: str) -> Change | None:
-    """What QUESTION wants to know of releases; None where it asks something else, or for everything they changed."""
+    """What QUESTION wants to know of releases; None where it asks something else."""
     if _NO_CHANGE.match(question) or not (_ASKS_CHANGE.search(question) or _SINCE_WHICH.search(question)):
         return None
     for kind, pattern in _RANGES.items():
         if match := pattern.search(question):
             topic = _topic(question[: match.start()] + " " + question[match.end() :])
-            return _about(topic, kind, match) if topic.wordings else None
+            return _about(topic, kind, match) if topic.wordings or kind in ALONE else None
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from .units import Unit, fenced, followers, group, units
 
 SECTIONS = 8  # looked at
 SHARE = 220  # characters of an answer for every section that is quoted from
+LED = 2  # items of a list that its section begins with
 CHUNK_SHARE = 0.5
 SECTION_SHARE = 0.5
 FIRST_BONUS = 0.1
@@ -43,6 +45,35 @@ def best_units(
     priors = [prior for hit in hits for prior in _priors(hit, speaks)]
     scores = dict(zip(candidates, likeness + np.array(priors), strict=True))
     return _in_order(_chosen(candidates, scores, followers(every), budget), [hit.section for hit in hits])
+
+
+def outline(hits: Sequence[Hit], *, budget: int) -> list[list[Unit]]:
+    """How each section of HITS, in reading order, begins, as many as fit into BUDGET characters.
+
+    One section under each heading comes before more of them; an introduction, which tells when and who, comes last.
+    """
+    met: set[str] = set()
+    ranked: list[tuple[int, list[Unit]]] = []
+    for hit in hits:
+        if opening := _opening(hit.section):
+            name = hit.section.heading[1]
+            ranked.append((2 if name.startswith("Introduction") else int(name in met), opening))
+            met.add(name)
+    chosen = set()
+    for _, opening in sorted(ranked, key=itemgetter(0)):
+        if (price := sum(map(cost, opening))) <= budget:
+            budget -= price
+            chosen.add(opening[0])
+    return [opening for _, opening in ranked if opening[0] in chosen]
+
+
+def _opening(section: Section) -> list[Unit]:
+    """The first unit of SECTION, and the first of what it leads to; nothing where code comes first."""
+    every = units(section)
+    if not every or every[0].kind == "code":
+        return []
+    led = [each for each in every if each.lead == every[0]] if every[0].text.endswith(":") else []
+    return [every[0], *led[:LED]]
 
 
 def cost(unit: Unit) -> int:

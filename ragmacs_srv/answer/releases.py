@@ -15,7 +15,7 @@ from ..search.labels import Release
 from ..search.retrieve import Scored
 from ..search.terms import terms
 from .changes import SPEAKS, Change, Topic
-from .extractive import best_units
+from .extractive import best_units, outline
 from .units import Unit, units
 
 CHUNKS = 12  # of each release that are looked at
@@ -23,6 +23,7 @@ HEAD = 20  # characters of the line that names it
 SHARE = 250  # characters that a release is given at least; those there is no room for are named
 WIDER = 3  # times as long as another answer an answer may be that goes release by release
 MATCHES = 3  # releases that a question for the one gets, as far as they are nearly as good as the best
+DEEP = 3  # headings, that of the page among them, stand above what an overview quotes
 ALIKE = 0.6  # of the score of the best is nearly as good
 
 
@@ -78,7 +79,7 @@ class Found:
 
 
 def find(generation: Generation, embedder: Embedder | None, change: Change, *, scope: Scope, reason: str) -> Found:
-    """What the notes of each release that CHANGE asks about say of its topic, within SCOPE.
+    """What the notes of each release that CHANGE asks about say of its topic, or say at all, within SCOPE.
 
     Without EMBEDDER they are compared by their words alone; REASON then says why.
     """
@@ -91,15 +92,18 @@ def find(generation: Generation, embedder: Embedder | None, change: Change, *, s
     if not wanted:
         return Found(change, (), (), "lexical", "", {}, {})
     chunks = generation.chunks_of([page for page, release in of.items() if release in wanted])
+    release = {each.url: of[each.page] for each in notes}
+    if not change.topic.wordings:
+        hits = generation.hits(((chunk, 1.0) for chunk in sorted(chunks)), scope)  # in reading order
+        parts = _parts(wanted, [hit for hit in hits if 1 < len(hit.section.heading) <= DEEP], release)
+        return Found(change, parts, (), "lexical", "", {}, {})
     topic = change.topic
     scored, mode, reason = retrieve.ranked(generation, embedder, topic.text, chunks, words=topic.words, reason=reason)
     rarity = {name: min(word_weights(generation, name).values(), default=0.0) for name, *_ in topic.wordings}
     hits = generation.hits(_best_of_each(scored, {chunk: of[page] for chunk, page in chunks.items()}), scope)
-    release = {each.url: of[each.page] for each in notes}
     said = [hit for hit in hits if any(_speaks(topic, unit, rarity) for unit in units(hit.section))]
-    parts = [Part(each, tuple(hit for hit in said if release[hit.section.url] == each)) for each in wanted]
-    speaking = [part for part in parts if part.hits]
-    silent = tuple(part.release for part in parts if not part.hits)
+    speaking = _parts(wanted, said, release)
+    silent = tuple(each for each in wanted if each not in {part.release for part in speaking})
     weights = word_weights(generation, topic.words)
     return Found(change, tuple(_ordered(change, speaking)), silent, mode, reason, rarity, weights)
 
@@ -121,11 +125,19 @@ def quoted(found: Found, embedder: Embedder | None, *, budget: int) -> list[Quot
 def _units(found: Found, part: Part, embedder: Embedder | None, share: int) -> list[list[Unit]]:
     """The units of PART that fit into SHARE characters, or the best of them however long it is."""
     text = found.change.topic.text
+    if not text:
+        return outline(part.hits, budget=share)
     for room in (share, 2 * share, 100 * share):
         chosen = best_units(text, part.hits, embedder, found.weights, budget=room, speaks=found.speaks)
         if chosen:
             return chosen if room == share else [chosen[0][:1]]
     return []
+
+
+def _parts(wanted: Sequence[Release], hits: Sequence[Hit], release: Mapping[str, Release]) -> tuple[Part, ...]:
+    """HITS under those of the WANTED releases whose they are: RELEASE says it for the address of each page."""
+    parts = (Part(each, tuple(hit for hit in hits if release[hit.section.url] == each)) for each in wanted)
+    return tuple(part for part in parts if part.hits)
 
 
 def _speaks(topic: Topic, unit: Unit, rarity: Mapping[str, float]) -> bool:

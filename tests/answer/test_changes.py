@@ -31,6 +31,11 @@ ASKED: list[tuple[str, str, dict[str, object]]] = [
     ("What changed about escape analysis in the latest release?", "escape analysis", {"newest": 1}),
     ("latest GC changes", GC, {"newest": FEW}),
     ("What are the most recent improvements to the garbage collector?", GC, {"newest": FEW}),
+    ("What did Go 1.21 change about the GC?", GC, {"first": (1, 21), "last": (1, 21)}),
+    ("What does Go 1.26 bring?", "", {"first": (1, 26), "last": (1, 26)}),
+    ("What changed since Go 1.24?", "", {"first": (1, 25)}),
+    ("What's new in Go 1.26?", "", {"first": (1, 26), "last": (1, 26)}),
+    ("What is new in the last two releases?", "", {"newest": 2}),
     ("which release added the memory limit?", LIMIT, {"which": True}),
     ("Which Go version introduced runtime.AddCleanup?", "runtime.AddCleanup", {"which": True}),
     ("since which version does Go have a memory limit", LIMIT, {"which": True}),
@@ -60,7 +65,10 @@ def test_a_question_of_releases_is_understood(question: str, topic: str, wanted:
         "What made the scanning of small objects quicker in Go 1.26?",
         "What changed when I use 1.5 GB of memory?",
         "What changed in headscale since 0.28?",
-        "What changed since Go 1.24?",  # everything: there is no topic
+        "Does Go 1.21 change the pacer?",
+        "What's new in version 0.28?",  # of something else
+        "Which version changed?",
+        "When was it introduced?",
         "How do I add a memory limit in Go 1.19?",
         "latest changes",
         "latest value of GOGC that changes nothing",
@@ -107,7 +115,7 @@ def test_releases_are_compared_as_numbers_and_the_newest_come_first() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_understood_or_left_alone(text: str) -> None:
     found = asked(text)
-    assert found is None or found.topic.text
+    assert found is None or found.topic.text or not found.which
 
 
 @pytest.mark.timeout(20)

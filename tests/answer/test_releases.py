@@ -37,7 +37,10 @@ NOTES: dict[str, list[tuple[str, str]]] = {
         ("Runtime", "Timers are cheaper.\n\nAs a result of tuning of garbage collection, pauses are shorter."),
         ("Library", "Umbrellas can be compared."),
     ],
-    "1.22": [("New collector", "The green one is an experiment.\n\nIt scans spans instead of single objects.")],
+    "1.22": [
+        ("Introduction to Go 1.22", "It arrives in February, six months later."),
+        ("New collector", "The green one is an experiment.\n\nIt scans spans instead of single objects."),
+    ],
 }
 
 
@@ -133,6 +136,29 @@ def test_the_releases_are_those_that_were_asked_about(opened: Generation, questi
     check(opened, made)
 
 
+@pytest.mark.parametrize("embedder", [EMBEDDER, None], ids=["hybrid", "lexical"])
+def test_without_a_topic_every_section_of_the_notes_says_how_it_begins(
+    opened: Generation, embedder: Embedder | None
+) -> None:
+    made = answer(opened, "What changed since Go 1.20?", embedder=embedder)
+    assert made.text.splitlines() == [
+        "Go 1.22:",
+        "- It arrives in February, six months later. [1]",
+        "- The green one is an experiment. [2]",
+        "",
+        "Go 1.21:",
+        "- As a result of tuning of garbage collection, pauses are shorter. [3]",
+        "- Umbrellas can be compared. [4]",
+    ]
+    assert made.confidence == 1
+    check(opened, made)
+
+
+def test_an_introduction_gives_way_to_what_changed(opened: Generation) -> None:
+    made = answer(opened, "What is new in the latest release?", budget=70)
+    assert made.text.splitlines() == ["Go 1.22:", "- The green one is an experiment. [1]"]
+
+
 def test_notes_that_are_not_indexed_are_asked_for(opened: Generation) -> None:
     made = answer(opened, "What changed about the GC since Go 1.30?")
     assert groups(made) == []
@@ -222,6 +248,17 @@ def test_what_changed_about_the_collector_since_go_1_18(real_notes: App) -> None
     assert [link for link in links if link in told] == told
     assert "The runtime now includes support for a soft memory limit. [" in made.text
     assert "Go 1.24 do not mention it" in made.text
+    check(real_notes.generation(), made)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_what_changed_in_a_release_is_told_from_all_its_notes(real_notes: App) -> None:
+    *_, made = real_notes.ask("What changed since Go 1.24?")
+    assert isinstance(made, Answer)
+    assert groups(made) == ["1.27", "1.26", "1.25"]
+    links = [each.link.removeprefix("https://go.dev/doc/") for each in made.citations]
+    assert {"go1.27#language", "go1.26#new-garbage-collector", "go1.25#container-aware-gomaxprocs"} <= {*links}
     check(real_notes.generation(), made)
 
 
