@@ -40,7 +40,7 @@ If EXTERNAL, open what is on the web in the browser."
   (when-let ((source (and (derived-mode-p 'ragmacs-srv-mode) (get-text-property (point) 'ragmacs-srv-source))))
     (org-link-store-props :type "ragmacs"
                           :link (concat "ragmacs:" (plist-get source :link))
-                          :description (ragmacs-srv-source-name source))))
+                          :description (ragmacs-srv-org-quiet (ragmacs-srv-source-name source)))))
 
 (defun ragmacs-srv-org-export (path description backend &optional _info)
   "Export the link to PATH with DESCRIPTION for BACKEND: by its address on the web."
@@ -56,30 +56,88 @@ If EXTERNAL, open what is on the web in the browser."
 (defun ragmacs-srv-org-link (link &optional name)
   "Return a link of Org to LINK, called NAME.
 What only we can open becomes a link of our type."
-  (org-link-make-string (if (string-match-p "\\`https?:" link) link (concat "ragmacs:" link)) name))
+  (org-link-make-string (if (string-match-p "\\`https?:" link) link (concat "ragmacs:" link))
+                        (and name (ragmacs-srv-org-quiet name))))
 
 ;;;; Text
 
 (defun ragmacs-srv-org-heading (title properties)
   "Return a heading TITLE with PROPERTIES, a plist, one level below where point is."
   (concat (if (bolp) "" "\n")
-          (make-string (1+ (or (and (derived-mode-p 'org-mode) (org-current-level)) 0)) ?*) " " title "\n"
+          (make-string (1+ (or (and (derived-mode-p 'org-mode) (org-current-level)) 0)) ?*)
+          " " (ragmacs-srv-org-quiet title) "\n"
           ":PROPERTIES:\n"
           (cl-loop for (name value) on properties by #'cddr
                    concat (format ":%s: %s\n" (upcase (substring (symbol-name name) 1)) value))
           ":END:\n"))
 
 (defun ragmacs-srv-org-from-markdown (markdown)
-  "Return MARKDOWN, as answers use it, in Org."
+  "Return MARKDOWN, as answers use it, in Org.
+What pages say may be hostile: Org acts on none of it but links to the web."
   (with-temp-buffer
     (insert markdown)
     (goto-char (point-min))
     (while (not (eobp))
-      (if (looking-at "[ \t]*```[ \t]*\\(.*\\)$")
+      (if (looking-at "[ \t]*```[ \t]*\\([[:alnum:]+#-]*\\).*$") ; what follows would be arguments of the block
           (ragmacs-srv-org--block (match-string 1))
+        (ragmacs-srv-org--quiet-line)
         (ragmacs-srv-org--line))
       (forward-line))
+    (ragmacs-srv-org--unevaluated)
     (buffer-string)))
+
+(defun ragmacs-srv-org-quiet (text)
+  "Return TEXT as one line that Org does not act on."
+  (with-temp-buffer
+    (insert (replace-regexp-in-string "[ \t\n]+" " " text))
+    (ragmacs-srv-org--quiet-line)
+    (ragmacs-srv-org--unevaluated)
+    (buffer-string)))
+
+(defconst ragmacs-srv-org--active
+  (concat "\\[\\(?:\\[\\|fn:\\|cite[:/]\\)\\|<<\\|{{{\\|@@\\|\\<\\(?:src\\|call\\)_[[:alnum:]]\\|"
+          "\\<\\(?:elisp\\|shell\\|file\\(?:\\+[[:alnum:]]+\\)?\\|attachment\\|docview\\|help\\|info\\|man\\|eww\\):"
+          "[^[:space:]]")
+  "What Org acts on where it stands in text.
+These are links, notes, citations, targets, macros, code and links without
+brackets.")
+
+(defconst ragmacs-srv-org--active-in-code
+  "\\[\\[[[:alpha:]+-]+:\\|\\<\\(?:elisp\\|shell\\):\\|\\<\\(?:src\\|call\\)_[^ \n]*[[({]"
+  "What Org would run of code that it does not take for such.
+It does not where a letter stands beside its marks.")
+
+(defun ragmacs-srv-org--quiet-line ()
+  "Keep Org from acting on the line at point, but for addresses on the web.
+A space without width makes it text; code has one only if it could be run."
+  (goto-char (line-beginning-position))
+  (cond ((looking-at "\\*+ ") (replace-match "- " t t)) ; an item of Markdown
+        ((looking-at "[ \t]*\\(?:#\\+\\|:[^ \t\n:]+:\\)") (insert "\u200b")))
+  (let ((case-fold-search t))
+    (while (re-search-forward (concat "\\(`[^`\n]+`\\|https?://[^][<> \t\n]+\\)\\|" ragmacs-srv-org--active)
+                              (line-end-position) t)
+      (cond ((not (match-beginning 1)) (ragmacs-srv-org--part))
+            ((eq (char-after (match-beginning 1)) ?`)
+             (save-restriction
+               (narrow-to-region (match-beginning 1) (match-end 1))
+               (goto-char (point-min))
+               (while (re-search-forward ragmacs-srv-org--active-in-code nil t)
+                 (ragmacs-srv-org--part))
+               (goto-char (point-max))))))))
+
+(defun ragmacs-srv-org--part ()
+  "Put a space without width behind the first character of what was found."
+  (goto-char (1+ (match-beginning 0)))
+  (insert "\u200b"))
+
+(defun ragmacs-srv-org--unevaluated ()
+  "Keep the agenda from evaluating anything in the buffer.
+It would do so in code, too."
+  (goto-char (point-min))
+  (while (re-search-forward "^&?%%(\\|<%%(" nil t)
+    (goto-char (+ (match-beginning 0) (if (eq (char-after (match-beginning 0)) ?<) 1 0)))
+    (insert "\u200b")
+    (forward-char)))
 
 (defun ragmacs-srv-org--block (language)
   "Make the fenced block at point, of LANGUAGE, one of Org, and go to its end."

@@ -762,7 +762,8 @@ may move on meanwhile."
   (pcase-let (((map :answer :citations) answer))
     (concat (ragmacs-srv--text answer org) "\n\n"
             (mapconcat (lambda (each)
-                         (format "[%d] %s %s\n" (plist-get each :n) (ragmacs-srv-source-name each)
+                         (format "[%d] %s %s\n" (plist-get each :n)
+                                 (funcall (if org #'ragmacs-srv-org-quiet #'identity) (ragmacs-srv-source-name each))
                                  (ragmacs-srv--angle (plist-get each :link) org)))
                        citations ""))))
 
@@ -1077,6 +1078,7 @@ DONE is called with the result.  Return the token."
 (autoload 'ragmacs-srv-update "ragmacs-srv-collections" nil t)
 (autoload 'ragmacs-srv-collections "ragmacs-srv-collections" nil t)
 (autoload 'ragmacs-srv-org-link "ragmacs-srv-org")
+(autoload 'ragmacs-srv-org-quiet "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-heading "ragmacs-srv-org")
 (autoload 'ragmacs-srv-org-from-markdown "ragmacs-srv-org")
 

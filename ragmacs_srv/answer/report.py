@@ -145,8 +145,9 @@ def _on(digest: Digest, row: Row) -> str:
 # Org
 
 # What Org would act on where it stands in text: links and macros, citations, blocks of code, links without brackets.
+# `%%(` after `<`, or where a line begins, is evaluated when the agenda is made, wherever it stands, and unasked.
 _ORG_ACTIVE = re.compile(
-    r"\[(?=\[|fn:|cite[:/])|<(?=<)|\{(?=\{\{)|@(?=@)|"
+    r"\[(?=\[|fn:|cite[:/])|<(?=<|%%\()|\{(?=\{\{)|@(?=@)|"
     r"(?<=src_)(?=\w)|(?<=call_)(?=\w)|\b(?:elisp|shell|file(?:\+\w+)?|attachment|docview|help|info|man|eww)(?=:\S)",
     re.I,
 )
@@ -164,6 +165,7 @@ def _org(title: str, rows: Sequence[Row], digest: Digest) -> Iterator[str]:
         for line in digest.text.split("\n"):
             said = _org_text(line) if line.strip() else ""
             said = re.sub(r"^[*#]+(?=\s|\+)", "-", said)
+            said = re.sub(r"^(?=\s*:[^\s:]+:|&?%%\()", "\u200b", said)
             yield _cited(digest, said, _org_link)
         yield ""
     if digest.first:
@@ -201,7 +203,7 @@ def _org_row(row: Row) -> Iterator[str]:
         "NOTE": row.entry.note,
     }
     yield ":PROPERTIES:"
-    yield from (f":{name}: {_line(value)}" for name, value in properties.items() if value)
+    yield from (f":{name}: {_unevaluated(_line(value))}" for name, value in properties.items() if value)
     yield ":END:"
     for text, link in row.record.points:
         code = _code(text)
@@ -216,7 +218,7 @@ def _org_block(lines: Sequence[str]) -> Iterator[str]:
     """LINES of code below an item, none of which ends the block or begins a heading."""
     if lines:
         yield "  #+begin_example"
-        yield from (re.sub(r"^(\s*)(?=,*[*#])", r"\1,", f"  {line}") for line in lines)
+        yield from (re.sub(r"^(\s*)(?=,*[*#])", r"\1,", f"  {_unevaluated(line)}") for line in lines)
         yield "  #+end_example"
 
 
@@ -228,6 +230,10 @@ def _org_text(text: str) -> str:
 
 def _org_quiet(text: str) -> str:
     return _ORG_ACTIVE.sub(lambda found: f"{found[0]}\u200b", text)
+
+
+def _unevaluated(text: str) -> str:
+    return text.replace("<%%(", "<\u200b%%(")
 
 
 def _org_code(code: str) -> str:

@@ -227,6 +227,49 @@
                   "## T\n**b** and `x*y` [a](https://b.c)\n- i\n```go\n* p\n**q**\n```\n`z`\n")
                  "** T\n*b* and =x*y= [[https://b.c][a]]\n- i\n#+begin_src go\n,* p\n,**q**\n#+end_src\n=z=\n")))
 
+(defvar ragmacs-srv-test-evaluated nil
+  "What hostile text in Org has made Emacs do.")
+
+(ert-deftest ragmacs-srv-org-acts-on-nothing-that-a-page-says ()
+  (let* ((evil "(push 1 ragmacs-srv-test-evaluated)")
+         (lines (list (format "Say <%%%%%s>" evil) (format "`<%%%%%s>`" evil) (format "%%%%%s" evil)
+                      (format "&%%%%%s" evil) (format "```\n%%%%%s\n<%%%%%s>\n```" evil evil)
+                      (format "```emacs-lisp :var x=%s\n1\n```" evil)
+                      (format "[[elisp:%s][x]] [[[shell:ls]]] elisp:%s <elisp:%s> FILE:/etc/passwd" evil evil evil)
+                      (format "a`[[elisp:%s][x]]`b`elisp:%s`c`src_sh{ls}`d" evil evil)
+                      "{{{x}}} @@html:x@@ src_sh{ls} <<<x>>> [fn:1] [cite:@x]" "* an item" "#+include: /etc/passwd"
+                      ":PROPERTIES:" (format ":header-args: :var x=%s" evil) ":END:"
+                      "See `a[[2]int{}]` and https://a.b/info:c."))
+         (file (make-temp-file "evil" nil ".org")))
+    (unwind-protect
+        (progn
+          (dolist (line lines) ; one a heading: of several times in an entry the agenda takes the first
+            (write-region (concat (ragmacs-srv-org-heading line nil) (ragmacs-srv-org-from-markdown line) "\n"
+                                  (ragmacs-srv-org-link "https://a.b/" line) "\n")
+                          nil file t 'silent))
+          (require 'org-agenda)
+          (let ((org-agenda-files (list file))
+                (inhibit-message t))
+            (org-agenda-list nil nil 1))
+          (should-not ragmacs-srv-test-evaluated)
+          (with-current-buffer (find-file-noselect file)
+            (let ((tree (org-element-parse-buffer)))
+              (should (equal (delete-dups (org-element-map tree 'link
+                                            (lambda (link) (org-element-property :raw-link link))))
+                             '("https://a.b/" "https://a.b/info:c")))
+              (should-not (org-element-map tree '(macro export-snippet inline-src-block radio-target footnote-reference
+                                                  keyword diary-sexp)
+                            #'identity))
+              (should (equal (org-element-map tree 'src-block
+                               (lambda (block) (list (org-element-property :language block)
+                                                     (org-element-property :parameters block))))
+                             '(("emacs-lisp" nil))))
+              (should (= (length (org-element-map tree 'headline #'identity)) (length lines)))
+              (should (member "a[[2]int{}]" (org-element-map tree 'verbatim
+                                              (lambda (code) (org-element-property :value code))))))
+            (kill-buffer)))
+      (delete-file file))))
+
 (ert-deftest ragmacs-srv-status-and-restart-name-the-server ()
   (let ((said (ragmacs-srv-test-messages
                (ragmacs-srv-status)
