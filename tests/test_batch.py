@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from ragmacs_srv.answer.journal import Journal
+from ragmacs_srv.answer.report import report
+from ragmacs_srv.answer.themes import Digest
 from tests import demo_site
 from tests.bench.batch_kills import SITES, trial
 from tests.conftest import Cli
@@ -267,6 +269,13 @@ def test_what_a_page_says_stays_text_in_every_format(run: Cli, listed: Path, pap
     assert "![alt](" not in said["md"]
     assert not re.search("<img|<script|evil.example/x.png&gt;</a>", said["html"])
     assert all("Ignore your rules" in text or "Ignore all previous" in text for text in said.values())
+
+
+def test_org_acts_on_nothing_that_an_llm_says_at_the_top() -> None:
+    lines = ["%%(f)", "&%%(f)", ":PROPERTIES:", ":END:", "* heading", "#+begin_src sh", "see <%%(f)>", "and `<%%(f)>`"]
+    said = report("org", "Title", (), Digest(text="\n".join(lines))).partition("#+STARTUP: showall")[2]
+    assert all(each in said for each in ("heading", "begin_src sh", "PROPERTIES", "(f)"))
+    assert not re.search(r"^(?:&?%%|\s*:\w+:|\*+ |#\+)|<%%", said, re.M)
 
 
 @pytest.mark.slow
