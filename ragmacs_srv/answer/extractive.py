@@ -15,7 +15,6 @@ from .units import Unit, fenced, followers, group, units
 
 SECTIONS = 8  # looked at
 SHARE = 220  # characters of an answer for every section that is quoted from
-LED = 2  # items of a list that its section begins with
 CHUNK_SHARE = 0.5
 SECTION_SHARE = 0.5
 FIRST_BONUS = 0.1
@@ -47,7 +46,7 @@ def best_units(
     return _in_order(_chosen(candidates, scores, followers(every), budget), [hit.section for hit in hits])
 
 
-def outline(hits: Sequence[Hit], *, budget: int) -> list[list[Unit]]:
+def openings(hits: Sequence[Hit], *, budget: int) -> list[list[Unit]]:
     """How each section of HITS, in reading order, begins, as many as fit into BUDGET characters.
 
     One section under each heading comes before more of them; an introduction, which tells when and who, comes last.
@@ -55,8 +54,10 @@ def outline(hits: Sequence[Hit], *, budget: int) -> list[list[Unit]]:
     met: set[str] = set()
     ranked: list[tuple[int, list[Unit]]] = []
     for hit in hits:
-        if opening := _opening(hit.section):
+        every = units(hit.section)
+        if every and every[0].kind != "code":
             name = hit.section.heading[1]
+            opening = group(every[0], followers(every))
             ranked.append((2 if name.startswith("Introduction") else int(name in met), opening))
             met.add(name)
     chosen = set()
@@ -65,15 +66,6 @@ def outline(hits: Sequence[Hit], *, budget: int) -> list[list[Unit]]:
             budget -= price
             chosen.add(opening[0])
     return [opening for _, opening in ranked if opening[0] in chosen]
-
-
-def _opening(section: Section) -> list[Unit]:
-    """The first unit of SECTION, and the first of what it leads to; nothing where code comes first."""
-    every = units(section)
-    if not every or every[0].kind == "code":
-        return []
-    led = [each for each in every if each.lead == every[0]] if every[0].text.endswith(":") else []
-    return [every[0], *led[:LED]]
 
 
 def cost(unit: Unit) -> int:

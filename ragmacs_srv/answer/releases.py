@@ -15,7 +15,7 @@ from ..search.labels import Release
 from ..search.retrieve import Scored
 from ..search.terms import terms
 from .changes import SPEAKS, Change, Topic
-from .extractive import best_units, outline
+from .extractive import best_units, openings
 from .units import Unit, units
 
 CHUNKS = 12  # of each release that are looked at
@@ -125,10 +125,12 @@ def quoted(found: Found, embedder: Embedder | None, *, budget: int) -> list[Quot
 def _units(found: Found, part: Part, embedder: Embedder | None, share: int) -> list[list[Unit]]:
     """The units of PART that fit into SHARE characters, or the best of them however long it is."""
     text = found.change.topic.text
-    if not text:
-        return outline(part.hits, budget=share)
     for room in (share, 2 * share, 100 * share):
-        chosen = best_units(text, part.hits, embedder, found.weights, budget=room, speaks=found.speaks)
+        chosen = (
+            best_units(text, part.hits, embedder, found.weights, budget=room, speaks=found.speaks)
+            if text
+            else openings(part.hits, budget=room)
+        )
         if chosen:
             return chosen if room == share else [chosen[0][:1]]
     return []

@@ -40,9 +40,8 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(
-            cli(shielded(sys.argv[1:]), standalone_mode=not as_json)
-        )  # standing alone, it prints wrong usage itself, for people
+        # Standing alone, it prints wrong usage itself, for people.
+        sys.exit(cli(shielded(sys.argv[1:]), standalone_mode=not as_json))
     except UsageError as exc:
         _fail(InvalidParams(exc.format_message(), hint="ragmacs --help"))
     except RagmacsError as exc:

@@ -159,6 +159,12 @@ def test_an_introduction_gives_way_to_what_changed(opened: Generation) -> None:
     assert made.text.splitlines() == ["Go 1.22:", "- The green one is an experiment. [1]"]
 
 
+def test_an_overview_says_one_thing_where_there_is_no_room_for_any(opened: Generation) -> None:
+    made = answer(opened, "What is new in Go 1.21?", budget=40)
+    assert made.text.splitlines() == ["Go 1.21:", "- Umbrellas can be compared. [1]"]
+    check(opened, made)
+
+
 def test_notes_that_are_not_indexed_are_asked_for(opened: Generation) -> None:
     made = answer(opened, "What changed about the GC since Go 1.30?")
     assert groups(made) == []
