@@ -25,6 +25,7 @@ SLOW = 1.0  # seconds after which the user is told what takes so long
 STDIN_LIMIT = 200_000  # characters, as in cli/terminal.py
 SERVE = ("-m", "ragmacs_srv", "serve", "--detach")  # starts a server, and ends when that answers
 TOKEN = 1  # of what is streamed to us: a connection asks for one thing at a time
+SHUT = -32600  # the code of a server that ends and takes no more requests: ours are never malformed
 GONE_HINT = "try again; --no-server works without one"
 # Which users export for good; the rest is set for one command.
 KEYS = {"RAGMACS_LLM_KEY", "RAGMACS_EMBED_KEY", "RAGMACS_STACKEXCHANGE_KEY"}
@@ -85,7 +86,7 @@ class Unserved(Exception):
 
 
 class Gone(Exception):
-    """The server went away, or said what is none of our protocol, before it had answered."""
+    """The server went away, was about to, or said what is none of our protocol, before it had answered."""
 
 
 class Silent(Gone):
@@ -292,6 +293,8 @@ class Peer:
         if "error" not in message:
             return message["result"]
         error = message["error"]
+        if error["code"] == SHUT:
+            raise Gone(error["message"])
         data = error.get("data") or {}
         raise Failure(error["code"], error["message"], data.get("hint", ""), data.get("exit_code", 70))
 

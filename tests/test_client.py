@@ -20,7 +20,7 @@ import pytest
 
 from ragmacs_srv import __version__, cli, client, meeting, settings
 from ragmacs_srv.app import App
-from ragmacs_srv.errors import LLMUnavailable
+from ragmacs_srv.errors import LLMUnavailable, RagmacsError
 from tests.conftest import Done
 from tests.real_server import real
 from tests.rpc_server import Hangup, Send, Server, greet, listening
@@ -357,21 +357,26 @@ def test_an_answer_that_breaks_off_is_an_error(thin: Both, socket_at: Path) -> N
         assert thin("ask", "why") == Done(6, "Because", "ragmacs: the LLM went away\nhint: ask again\n")
 
 
-def test_a_search_survives_the_end_of_a_server(thin: Both, socket_at: Path) -> None:
-    lives = iter([True, False])
-
-    def mortal(params: dict[str, Any], send: Send) -> Any:
-        if next(lives):
-            raise Hangup
-        return search(params, send)
-
-    with listening(socket_at, search=mortal) as server:
-        done = thin("search", "-", stdin="heap")
-    assert (done.code, server.names()) == (0, ["search", "search"])
-
-
 def hang_up(params: dict[str, Any], send: Send) -> Any:
     raise Hangup
+
+
+def shut_down(params: dict[str, Any], send: Send) -> Any:
+    raise ShutDown("this connection is shut down")
+
+
+class ShutDown(RagmacsError):
+    """What a server says to whoever asks for more while it ends."""
+
+    code = -32600
+
+
+@pytest.mark.parametrize("ending", [hang_up, shut_down])
+def test_a_search_survives_the_end_of_a_server(thin: Both, socket_at: Path, ending: Callable[..., Any]) -> None:
+    searches = iter([ending, search])
+    with listening(socket_at, search=lambda *given: next(searches)(*given)) as server:
+        done = thin("search", "-", stdin="heap")
+    assert (done.code, server.names()) == (0, ["search", "search"])
 
 
 def test_a_search_that_ends_two_servers_is_left_to_this_process(thin: Both, socket_at: Path) -> None:
@@ -396,8 +401,11 @@ def test_who_does_not_greet_is_no_server(thin: Both, socket_at: Path, greeting: 
     assert (done.code, "does not answer" in done.err) == (-1, True)
 
 
-def test_a_server_that_was_about_to_end_is_started_anew(thin: Both, socket_at: Path) -> None:
-    greetings = iter([hang_up, greet])
+@pytest.mark.parametrize("ending", [hang_up, shut_down])
+def test_a_server_that_was_about_to_end_is_started_anew(
+    thin: Both, socket_at: Path, ending: Callable[..., Any]
+) -> None:
+    greetings = iter([ending, greet])
     found = {"results": [], "mode": "hybrid", "reason": "", "notes": []}
     methods = {"initialize": lambda *given: next(greetings)(*given), "search": lambda params, send: found}
     with listening(socket_at, **methods):

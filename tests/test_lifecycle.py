@@ -106,7 +106,8 @@ def test_a_changed_configuration_starts_the_server_anew(start: Start, place: Pla
     before = holder(place.path)
     (home / "config.toml").write_text('[search]\nmode = "lexical"\nlimit = 3\n')
     commands = [start("search", "heap", "-v") for _ in range(3)]
-    assert all(f"{place.path} answered" in said(command)[2] for command in commands)
+    last = [said(command)[2].splitlines()[-1] for command in commands]
+    assert last == [f"ragmacs: the server at {place.path} answered"] * 3
     assert holder(place.path) not in {0, before}
     assert starts(place) == [f"serving at {place.path}"] * 2
     (home / "config.toml").write_text("[search")
