@@ -1,10 +1,12 @@
 """Our search beside plain sentence-transformers with FAISS and bm25s: CPU times of one run, and their ratios.
 
-Everything runs on one thread, each side in processes of its own, and the lowest of three runs counts: other work on
-the machine only ever adds. The corpus has 10,000 chunks. Embedding so many takes minutes and says nothing of search,
-so they are made of the handbook's: texts of sentences drawn from it, each with the vector of one of its chunks, moved
-a little, and that chunk's token vectors. Half of the words of every page are made its own, so that the terms of a
-question stand in as large a share of the chunks as with real pages. What writes and reads them is our own code.
+Everything runs on one thread, each side in a process of its own. The two take turns, ten questions each, so that a
+machine that is slow for a while is slow for both. Each question is timed three times, and the lowest counts: other work
+only ever adds. The median of the questions is the figure. The corpus has 10,000 chunks. Embedding so many takes minutes
+and says nothing of search, so they are made of the handbook's: texts of sentences drawn from it, each with the vector
+of one of its chunks, moved a little, and that chunk's token vectors. Half of the words of every page are made its own,
+so that the terms of a question stand in as large a share of the chunks as with real pages. What writes and reads them
+is our own code.
 
     python tests/bench/speed.py
 """
@@ -16,13 +18,12 @@ import dataclasses
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
 CHUNKS, PAGE, SENTENCES = 10_000, 10, 6
-RUNS, K, CANDIDATES = 3, 10, 60
+RUNS, TURNS, K, CANDIDATES = 3, 10, 10, 60
 SETTINGS = {"RAGMACS_EMBED_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 READY = (
     "import os, sys, time; from ragmacs_srv import settings; from ragmacs_srv.app import App\n"
@@ -120,6 +121,8 @@ def asked(headings: Sequence[tuple[str, ...]]) -> list[str]:
 
 # What one process measures
 
+Kinds = Mapping[str, Callable[[str], object]]
+
 
 def ours(home: Path) -> dict[str, float]:
     from ragmacs_srv import settings
@@ -131,19 +134,20 @@ def ours(home: Path) -> dict[str, float]:
     with App(settings.load(os.environ), os.environ) as app:
         opened, (embedder, _) = app.generation(), app.embedder
         assert embedder is not None and opened.tokens is not None
-        spent = {
-            "lexical": paced(lambda text: opened.lexical(terms(text), CANDIDATES), questions),
-            "encode": paced(lambda text: embedder.embed([text], query=True), questions),
-            "dense": paced(lambda text: opened.dense(embedder.embed([text], query=True)[0], CANDIDATES), questions),
-            "hybrid": paced(lambda text: retrieve.search(opened, embedder, text, k=K, rerank=False), questions),
-            "maxsim": paced(lambda text: retrieve.search(opened, embedder, text, k=K), questions),
+        kinds: Kinds = {
+            "lexical": lambda text: opened.lexical(terms(text), CANDIDATES),
+            "encode": lambda text: embedder.embed([text], query=True),
+            "dense": lambda text: opened.dense(embedder.embed([text], query=True)[0], CANDIDATES),
+            "hybrid": lambda text: retrieve.search(opened, embedder, text, k=K, rerank=False),
+            "maxsim": lambda text: retrieve.search(opened, embedder, text, k=K),
         }
+        take_turns(kinds, questions)
         memory = {"anon_mb": status("RssAnon"), "mapped_mb": status("RssFile")}
-    return {**spent, "protocol": protocol(questions), **memory, "torch": float("torch" in sys.modules)}
+    return {"protocol": protocol(questions), **memory, "torch": float("torch" in sys.modules)}
 
 
 def protocol(questions: Sequence[str]) -> float:
-    """What the way to a server and back costs both ends of a search, whose results are there already."""
+    """What the way to a server and back costs both ends of a search, whose results are there already; milliseconds."""
     from ragmacs_srv import client
     from tests.real_server import real
 
@@ -153,9 +157,9 @@ def protocol(questions: Sequence[str]) -> float:
         assert len(found["results"]) == K
         search = dataclasses.replace(server.service.methods["search"], run=lambda call, **_: found)
         server.service.methods = {**server.service.methods, "search": search}
-        spent = paced(lambda text: peer.call("search", {"query": text, "k": K}), questions)
+        rounds = [timed(lambda text: peer.call("search", {"query": text, "k": K}), questions) for _ in range(RUNS)]
         peer.close()
-    return spent
+    return lowest(rounds)
 
 
 def theirs(home: Path) -> dict[str, float]:
@@ -185,26 +189,37 @@ def theirs(home: Path) -> dict[str, float]:
         given = bm25s.tokenize(text, stopwords="en", show_progress=False)
         words.retrieve(given, k=CANDIDATES, show_progress=False)
 
-    return {
-        "encode": paced(encode, questions),
-        "dense": paced(lambda text: index.search(encode(text), CANDIDATES), questions),
-        "lexical": paced(retrieve, questions),
-        "lexical_build": built,
-        "anon_mb": status("RssAnon"),
-        "mapped_mb": status("RssFile"),
+    kinds: Kinds = {
+        "encode": encode,
+        "dense": lambda text: index.search(encode(text), CANDIDATES),
+        "lexical": retrieve,
     }
+    take_turns(kinds, questions)
+    return {"lexical_build": built, "anon_mb": status("RssAnon"), "mapped_mb": status("RssFile")}
 
 
-def paced(call: Callable[[str], object], questions: Sequence[str]) -> float:
-    """The median CPU time of CALL over QUESTIONS, in milliseconds, once it is warm."""
-    for question in questions[:10]:
-        call(question)
+def take_turns(kinds: Kinds, questions: Sequence[str]) -> None:
+    """Warm KINDS up; then, for each number on stdin, print what they take for that part of QUESTIONS."""
+    for call in kinds.values():
+        timed(call, questions[:TURNS])
+    for line in sys.stdin:
+        part = questions[int(line) :: TURNS]
+        print(json.dumps({kind: timed(call, part) for kind, call in kinds.items()}), flush=True)
+
+
+def timed(call: Callable[[str], object], questions: Sequence[str]) -> list[float]:
+    """The CPU time of CALL for each of QUESTIONS, in milliseconds."""
     spent = []
     for question in questions:
         start = time.process_time()
         call(question)
         spent.append(1000 * (time.process_time() - start))
-    return statistics.median(spent)
+    return spent
+
+
+def lowest(rounds: Sequence[Sequence[float]]) -> float:
+    """The median over the questions of the lowest of their ROUNDS."""
+    return float(np.median(np.min(rounds, axis=0)))
 
 
 def status(field: str) -> float:
@@ -218,20 +233,40 @@ def status(field: str) -> float:
 
 
 def measure(home: Path) -> dict[str, dict[str, float]]:
-    """Every figure of both sides, the lowest of RUNS; times in milliseconds of CPU, builds and starts in seconds."""
+    """Every figure of both sides: queries in milliseconds of CPU, builds and starts in seconds."""
     environ = {**os.environ, **SETTINGS, "RAGMACS_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
-    def step(name: str) -> dict[str, float]:
-        command = [sys.executable, str(HERE / "speed.py"), "--step", name, "--home", str(home)]
-        return dict(json.loads(last_line(command, environ)))
+    def step(name: str) -> list[str]:
+        return [sys.executable, str(HERE / "speed.py"), "--home", str(home), "--step", name]
 
-    made = step("make")
-    rounds: list[tuple[dict[str, float], dict[str, float]]] = []
-    for _ in range(RUNS):
-        ready, imported = (float(last_line([sys.executable, "-c", code], environ)) for code in (READY, IMPORTED))
-        rounds.append(({**made, **step("ours"), "ready": ready}, {**step("theirs"), "ready": imported}))
-    sides = {"ours": [each[0] for each in rounds], "theirs": [each[1] for each in rounds]}
-    return {side: {key: min(each[key] for each in runs) for key in runs[0]} for side, runs in sides.items()}
+    def started(name: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(step(name), stdin=pipe, stdout=pipe, env=environ, text=True, cwd=ROOT)
+
+    found: dict[str, dict[str, float]] = {"ours": json.loads(last_line(step("make"), environ)), "theirs": {}}
+    for side, code in (("ours", READY), ("theirs", IMPORTED)) * RUNS:
+        spent = float(last_line([sys.executable, "-c", code], environ))
+        found[side]["ready"] = min(spent, found[side].get("ready", spent))
+    with started("ours") as mine, started("theirs") as other:
+        sides = {"ours": mine, "theirs": other}
+        turns = [{side: told(process, turn % TURNS) for side, process in sides.items()} for turn in range(RUNS * TURNS)]
+        for side, process in sides.items():
+            for kind in turns[0][side]:
+                rounds = np.reshape([turn[side][kind] for turn in turns], (RUNS, -1))
+                found[side][kind] = lowest(rounds)
+            found[side] |= told(process)
+    return found
+
+
+def told(process: subprocess.Popen[str], turn: int | None = None) -> Any:
+    """What PROCESS measures in TURN, or what it has to say at its end."""
+    assert process.stdin is not None and process.stdout is not None
+    if turn is None:
+        process.stdin.close()
+    else:
+        process.stdin.write(f"{turn}\n")
+        process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 def last_line(command: Sequence[str], environ: dict[str, str]) -> str:
@@ -248,14 +283,14 @@ ROWS = (
     ("hybrid query", "hybrid", "SentenceTransformer.encode", "encode"),
     ("hybrid query with MaxSim", "maxsim", "SentenceTransformer.encode", "encode"),
     ("a search over the socket, without the search", "protocol", "our hybrid query with MaxSim", "maxsim"),
-    ("RssAnon after 100 questions each (MB)", "anon_mb", "SentenceTransformer + FAISS + bm25s", "anon_mb"),
+    ("RssAnon after all questions (MB)", "anon_mb", "SentenceTransformer + FAISS + bm25s", "anon_mb"),
     ("mapped (MB)", "mapped_mb", "SentenceTransformer + FAISS + bm25s", "mapped_mb"),
 )
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
     ours, theirs = found["ours"], found["theirs"]
-    lines = [f"10,000 chunks made of {ours['real']:.0f} real ones; CPU ms on one thread, the lowest of {RUNS} runs", ""]
+    lines = [f"10,000 chunks made of {ours['real']:.0f} real ones; CPU ms on one thread, the lowest of {RUNS}", ""]
     lines += ["| what | ours | theirs | what that is | ratio |", "| --- | --- | --- | --- | --- |"]
     for what, mine, other, other_key in ROWS:
         pair = ours[mine], (ours if other.startswith("our ") else theirs)[other_key]

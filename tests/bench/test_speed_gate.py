@@ -27,7 +27,7 @@ def test_the_first_answer_comes_long_before_sentence_transformers_is_imported(fo
 
 @pytest.mark.parametrize(("kind", "most"), [("lexical", 1.0), ("dense", 1.0), ("hybrid", 1.25), ("maxsim", 1.25)])
 def test_a_warm_query_costs_about_what_encoding_its_question_does(found: Sides, kind: str, most: float) -> None:
-    """The aim is 1.0 for all; hybrid queries were measured between .97 and 1.06."""
+    """The aim is 1.0 for all; hybrid queries were measured between .92 and 1.06, beside other work, too."""
     assert found["ours"][kind] <= most * found["theirs"]["encode"]
 
 
