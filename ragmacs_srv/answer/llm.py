@@ -241,6 +241,7 @@ class _Reply:
         streams = _media_type(response) == "text/event-stream"
         size = 0
         for piece in self._streamed(response) if streams else self._whole(response):
+            self._cancel.check()  # one block may hold several
             size += len(piece)
             self._text.append(piece[: len(piece) - max(0, size - self._limits.chars)])
             if size > self._limits.chars:

@@ -552,6 +552,16 @@ def test_cancel_between_deltas_stops_a_stream_that_never_ends() -> None:
             cancel.cancel()
 
 
+def test_after_a_cancel_not_even_what_had_come_already_is_said() -> None:
+    cancel = Cancel()
+    with scripted(Reply([delta("a") + "\n\n" + delta("b"), Act.HANG])) as server:
+        pieces = chat(server).stream(ASKED, max_tokens=1, cancel=cancel)
+        assert next(pieces) == "a"
+        cancel.cancel()
+        with pytest.raises(Cancelled):
+            next(pieces)
+
+
 def test_caller_who_stops_reading_hangs_up() -> None:
     with scripted(Reply([delta("ab"), Act.HANG])) as server:
         pieces = chat(server).stream(ASKED, max_tokens=1, cancel=Cancel())
